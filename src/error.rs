@@ -1,0 +1,188 @@
+//! What can go wrong, said so that it can be mended: every message names the thing, what was
+//! expected, what was found and what to do.
+
+use std::fmt::Display;
+
+/// Why a call was refused. Nothing was recorded, written or changed by the refused call.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A hyperparameter is outside its range.
+    #[error("{rule}: `{parameter}` must be {expected}, but is {found}. {remedy}")]
+    Hyperparameter {
+        /// The rule's name.
+        rule: String,
+        /// The hyperparameter's name.
+        parameter: String,
+        /// The allowed range.
+        expected: String,
+        /// The value given.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A parameter, its buffers or its values do not fit.
+    #[error("parameter `{parameter}`: expected {expected}, found {found}. {remedy}")]
+    Parameter {
+        /// The parameter's name.
+        parameter: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A group index, a changed rule or a group's setting does not fit the optimizer.
+    #[error("group {group}: expected {expected}, found {found}. {remedy}")]
+    Group {
+        /// The group's index, counted from 0 in the order the groups were added.
+        group: usize,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A rule's WGSL does not fit its Rust side, or does not compile.
+    #[error("rule `{rule}`: {problem}")]
+    Rule {
+        /// The rule's name.
+        rule: String,
+        /// What is wrong, where, and what the driver expects.
+        problem: String,
+    },
+    /// The device cannot do what the optimizer needs.
+    #[error("the device offers {found} of `{limit}`, but {needed} is needed: {reason}. {remedy}")]
+    Limit {
+        /// The limit's name in [`wgpu::Limits`](https://docs.rs/wgpu/latest/wgpu/struct.Limits.html).
+        limit: &'static str,
+        /// The value needed.
+        needed: u64,
+        /// The device's value.
+        found: u64,
+        /// What needs it.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// wgpu refused to create something, or a value could not be read back.
+    #[error("wgpu, while {during}: {message}")]
+    Device {
+        /// What was being done.
+        during: &'static str,
+        /// wgpu's own message.
+        message: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn parameter(
+        parameter: impl Display,
+        expected: impl Display,
+        found: impl Display,
+        remedy: impl Display,
+    ) -> Self {
+        Self::Parameter {
+            parameter: parameter.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            remedy: remedy.to_string(),
+        }
+    }
+
+    pub(crate) fn group(
+        group: usize,
+        expected: impl Display,
+        found: impl Display,
+        remedy: impl Display,
+    ) -> Self {
+        Self::Group {
+            group,
+            expected: expected.to_string(),
+            found: found.to_string(),
+            remedy: remedy.to_string(),
+        }
+    }
+
+    pub(crate) fn rule(rule: impl Display, problem: impl Display) -> Self {
+        Self::Rule { rule: rule.to_string(), problem: problem.to_string() }
+    }
+
+    pub(crate) fn device(during: &'static str, message: impl Display) -> Self {
+        Self::Device { during, message: message.to_string() }
+    }
+}
+
+/// Checks a rule's hyperparameters one by one, and keeps the first that fails.
+///
+/// ```
+/// use wgpu_optim::Check;
+/// let refused = Check::new("MyRule").non_negative("lr", 0.1).decay_rate("beta", 1.5).finish();
+/// assert!(refused.unwrap_err().to_string().starts_with("MyRule: `beta` must be in [0, 1), but is 1.5."));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "the result comes by `finish`"]
+pub struct Check<'a> {
+    rule: &'a str,
+    failure: Option<Error>,
+}
+
+impl<'a> Check<'a> {
+    /// Starts the checks of the rule of this name.
+    pub fn new(rule: &'a str) -> Self {
+        Self { rule, failure: None }
+    }
+
+    /// Refuses a value for which `holds` is false.
+    pub fn that(
+        mut self,
+        holds: bool,
+        parameter: &str,
+        expected: &str,
+        found: impl Display,
+        remedy: &str,
+    ) -> Self {
+        if !holds && self.failure.is_none() {
+            self.failure = Some(Error::Hyperparameter {
+                rule: self.rule.into(),
+                parameter: parameter.into(),
+                expected: expected.into(),
+                found: found.to_string(),
+                remedy: remedy.into(),
+            });
+        }
+        self
+    }
+
+    /// A finite number of 0 or more: learning rates, eps, weight decay.
+    pub fn non_negative(self, parameter: &str, value: f64) -> Self {
+        self.that(
+            value.is_finite() && value >= 0.0,
+            parameter,
+            "a finite number of at least 0",
+            value,
+            "Give such a value; to ascend instead of descend, set `maximize`",
+        )
+    }
+
+    /// A rate in [0, 1): the betas, alpha.
+    pub fn decay_rate(self, parameter: &str, value: f64) -> Self {
+        self.that(
+            (0.0..1.0).contains(&value),
+            parameter,
+            "in [0, 1)",
+            value,
+            "Give the share of the old average that a step keeps, such as 0.9",
+        )
+    }
+
+    /// Ends the checks.
+    ///
+    /// # Errors
+    /// The first check that failed.
+    pub fn finish(self) -> Result<(), Error> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,51 @@
+//! How an array's elements are stored, and how a thread reaches the four it works on.
+
+/// Elements in a block: the unit of work, of padding and of the segment table.
+pub const BLOCK: u64 = 256;
+
+/// Bytes of an f32 element.
+pub const ELEMENT_BYTES: u64 = 4;
+
+/// Elements that a thread updates.
+pub const ELEMENTS_PER_THREAD: u64 = 4;
+
+/// How the elements of a dispatch's arrays are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    /// Four neighbours at once. Every array must start at a multiple of 16 bytes, and the vec4 that
+    /// holds its last element must belong to it whole.
+    Vec4,
+    /// One by one, at any offset, of any length.
+    Scalar,
+}
+
+impl Access {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Vec4, Self::Scalar];
+
+    /// WGSL: which elements of a block a thread takes.
+    pub(crate) fn lanes(self) -> &'static str {
+        match self {
+            Self::Vec4 => include_str!("../shaders/driver/vec4.wgsl"),
+            Self::Scalar => include_str!("../shaders/driver/scalar.wgsl"),
+        }
+    }
+
+    /// WGSL: the binding of an f32 array, how to load from it and, unless it is `read_only`, how to
+    /// store to it.
+    pub(crate) fn array(self, name: &str, binding: u32, read_only: bool) -> String {
+        let template = match self {
+            Self::Vec4 => include_str!("../shaders/formats/f32.vec4.wgsl"),
+            Self::Scalar => include_str!("../shaders/formats/f32.scalar.wgsl"),
+        };
+        let (load, store) = template.split_once("// --- store\n").unwrap_or((template, ""));
+        let (text, access) = if read_only {
+            (load.to_owned(), "read")
+        } else {
+            ([load, store].concat(), "read_write")
+        };
+        text.replace("$BINDING", &binding.to_string())
+            .replace("$ACCESS", access)
+            .replace("$ARRAY", name)
+    }
+}

@@ -1,0 +1,159 @@
+//! Values on their way back from the GPU.
+
+use super::buffers::Part;
+use super::builder::guarded;
+use crate::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Values that were copied for reading. Wait for them ([`Self::wait`]), or `.await` them while
+/// something else polls the device.
+#[derive(Debug)]
+#[must_use = "the values come by `wait` or `.await`"]
+pub struct Readback {
+    device: wgpu::Device,
+    submission: Option<wgpu::SubmissionIndex>,
+    staging: Vec<wgpu::Buffer>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+/// What the mapping callbacks have said so far.
+#[derive(Debug)]
+struct Progress {
+    /// Buffers that are not yet mapped.
+    pending: usize,
+    failed: bool,
+    waker: Option<Waker>,
+}
+
+const DURING: &str = "reading values back";
+
+impl Readback {
+    /// Copies parts of buffers and submits the copy.
+    pub(super) fn start(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        parts: &[Part<'_>],
+    ) -> Result<Self, Error> {
+        let progress = Progress { pending: parts.len(), failed: false, waker: None };
+        let progress = Arc::new(Mutex::new(progress));
+        let (staging, submission) = guarded(device, DURING, || {
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                label: Some("wgpu-optim readback"),
+            });
+            let copy = |part: &Part<'_>| copy(device, &mut encoder, part, &progress);
+            let staging: Vec<_> = parts.iter().map(copy).collect();
+            let submission = (!staging.is_empty()).then(|| queue.submit([encoder.finish()]));
+            (staging, submission)
+        })?;
+        Ok(Self { device: device.clone(), submission, staging, progress })
+    }
+
+    /// Waits for the values, polling the device. In a browser use `.await`.
+    ///
+    /// # Errors
+    /// The device was lost.
+    pub fn wait(self) -> Result<Vec<f32>, Error> {
+        if let Some(submission_index) = &self.submission {
+            let poll = wgpu::PollType::Wait {
+                submission_index: Some(submission_index.clone()),
+                timeout: None,
+            };
+            self.device.poll(poll).map_err(|error| Error::device(DURING, error))?;
+        }
+        if lock(&self.progress).pending > 0 {
+            return Err(Error::device(
+                DURING,
+                "the values are not there although the device was waited for; in a browser, where \
+                 nothing can wait, use `.await`",
+            ));
+        }
+        self.values()
+    }
+
+    /// The values, once all is mapped.
+    fn values(&self) -> Result<Vec<f32>, Error> {
+        let mut values = Vec::new();
+        if lock(&self.progress).failed {
+            return Err(lost("the copy could not be mapped"));
+        }
+        for buffer in &self.staging {
+            let view = buffer.slice(..).get_mapped_range().map_err(lost)?;
+            values
+                .extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }
+        Ok(values)
+    }
+}
+
+impl Future for Readback {
+    type Output = Result<Vec<f32>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut progress = lock(&self.progress);
+        if progress.pending > 0 {
+            progress.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        drop(progress);
+        Poll::Ready(self.values())
+    }
+}
+
+/// Copies a part into a buffer of its own, which is mapped once the copy has run.
+fn copy(
+    device: &wgpu::Device,
+    encoder: &mut wgpu::CommandEncoder,
+    part: &Part<'_>,
+    progress: &Arc<Mutex<Progress>>,
+) -> wgpu::Buffer {
+    let source = part.slice();
+    let size = source.size();
+    let staging = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("wgpu-optim readback"),
+        size,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    encoder.copy_buffer_to_buffer(source.buffer(), source.offset(), &staging, 0, size);
+    let report = Report { progress: progress.clone(), mapped: false };
+    encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
+        let mut report = report;
+        report.mapped = result.is_ok();
+    });
+    staging
+}
+
+/// Reports one buffer when its callback has run, or was dropped without running.
+struct Report {
+    progress: Arc<Mutex<Progress>>,
+    mapped: bool,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let mut progress = lock(&self.progress);
+        progress.pending = progress.pending.saturating_sub(1);
+        progress.failed |= !self.mapped;
+        if progress.pending == 0
+            && let Some(waker) = progress.waker.take()
+        {
+            drop(progress);
+            waker.wake();
+        }
+    }
+}
+
+/// Progress is plain numbers, sound even if a thread panicked while it held the lock.
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lost(problem: impl std::fmt::Display) -> Error {
+    Error::device(
+        DURING,
+        format!("{problem}; was the device lost? Then make another, and build anew"),
+    )
+}

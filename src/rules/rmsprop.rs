@@ -1,0 +1,168 @@
+//! RMSprop (Hinton 2012), centered RMSprop (Graves 2013).
+
+use super::wgsl;
+use crate::error::{Check, Error};
+use crate::rule::{Before, Real, Rule};
+
+/// RMSprop: the gradient over the root of a running mean of its square.
+///
+/// ```text
+/// g   ← g + weight_decay·p
+/// sq  ← α·sq + (1 − α)·g²                  square_avg
+/// avg ← α·avg + (1 − α)·g                  grad_avg, with `centered`
+/// r   = sq − avg²  with `centered`, otherwise sq
+/// d   = g/(√r + eps)
+/// buf ← momentum·buf + d                   momentum_buffer, with momentum above 0
+/// p   ← p − lr·buf  with momentum, otherwise  p − lr·d
+/// ```
+///
+/// With `eps_in_sqrt` the divisor is √(r + eps), as in optax and TensorFlow. Defaults and names are
+/// PyTorch's, and as there `sq − avg²` is not clamped: a gradient that hardly varies over many steps
+/// can round it below zero, and the parameter becomes NaN.
+///
+/// Hinton, *Neural networks for machine learning*, lecture 6e, 2012; for `centered` Graves, *Generating
+/// sequences with recurrent neural networks*, 2013.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RMSprop {
+    /// Learning rate, at least 0. Default 1e-2.
+    pub lr: f64,
+    /// The share of the old averages that a step keeps, in [0, 1). Default 0.99.
+    pub alpha: f64,
+    /// Keeps the divisor from zero, at least 0. Default 1e-8.
+    pub eps: f64,
+    /// Coupled weight decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Momentum, at least 0. Whether it is 0 is an option. Default 0.
+    pub momentum: f64,
+    /// Divide by the gradient's deviation from its mean. An option. Default false.
+    pub centered: bool,
+    /// Add eps under the root instead of to it. An option. Default false.
+    pub eps_in_sqrt: bool,
+    /// Ascend instead of descend. Default false.
+    pub maximize: bool,
+}
+
+impl Default for RMSprop {
+    fn default() -> Self {
+        Self {
+            lr: 1e-2,
+            alpha: 0.99,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: 0.0,
+            centered: false,
+            eps_in_sqrt: false,
+            maximize: false,
+        }
+    }
+}
+
+crate::fields! {
+    /// What a step of [`RMSprop`] needs to know.
+    pub struct RMSpropCoeffs {
+        /// lr
+        lr,
+        /// α
+        alpha,
+        /// 1 − α
+        one_minus_alpha,
+        /// eps
+        eps,
+        /// momentum
+        momentum,
+    }
+}
+
+crate::fields! {
+    /// What an element of [`RMSprop`] remembers.
+    pub struct RMSpropState {
+        /// sq, the running mean of the squared gradient
+        square_avg,
+        /// avg, the running mean of the gradient; in use with `centered`
+        grad_avg,
+        /// buf; in use with momentum
+        momentum_buffer,
+    }
+}
+
+impl RMSprop {
+    fn has_momentum(&self) -> bool {
+        self.momentum > 0.0
+    }
+}
+
+impl Rule for RMSprop {
+    const NAME: &'static str = "rmsprop";
+    const WGSL: &'static str = wgsl!("rmsprop");
+    type Coeffs<T: Real> = RMSpropCoeffs<T>;
+    type State<T: Copy> = RMSpropState<T>;
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+    fn validate(&self) -> Result<(), Error> {
+        Check::new("RMSprop")
+            .non_negative("lr", self.lr)
+            .decay_rate("alpha", self.alpha)
+            .non_negative("eps", self.eps)
+            .non_negative("weight_decay", self.weight_decay)
+            .non_negative("momentum", self.momentum).finish()
+}
+    fn options(&self) -> Vec<(&'static str, bool)> {
+        vec![
+            ("centered", self.centered),
+            ("has_momentum", self.has_momentum()),
+            ("eps_in_sqrt", self.eps_in_sqrt),
+        ]
+    }
+    fn before(&self) -> Before<f64> {
+        Before::default().maximize(self.maximize).coupled(self.weight_decay)
+    }
+    fn initial_state(&self) -> RMSpropState<Option<f64>> {
+        RMSpropState {
+            square_avg: Some(0.0),
+            grad_avg: self.centered.then_some(0.0),
+            momentum_buffer: self.has_momentum().then_some(0.0),
+        }
+    }
+    fn coeffs(&self, _step: u64) -> RMSpropCoeffs<f64> {
+        RMSpropCoeffs {
+            lr: self.lr,
+            alpha: self.alpha,
+            one_minus_alpha: 1.0 - self.alpha,
+            eps: self.eps,
+            momentum: self.momentum,
+        }
+    }
+    #[inline(always)]
+    fn update<T: Real>(&self, c: &RMSpropCoeffs<T>, p: T, g: T, s: &mut RMSpropState<T>) -> T {
+        s.square_avg = c.alpha * s.square_avg + c.one_minus_alpha * g * g;
+        let mut radicand = s.square_avg;
+        if self.centered {
+            s.grad_avg = c.alpha * s.grad_avg + c.one_minus_alpha * g;
+            radicand = s.square_avg - s.grad_avg * s.grad_avg;
+        }
+        let root =
+            if self.eps_in_sqrt { (radicand + c.eps).sqrt() } else { radicand.sqrt() + c.eps };
+        let mut direction = g / root;
+        if self.has_momentum() {
+            s.momentum_buffer = c.momentum * s.momentum_buffer + direction;
+            direction = s.momentum_buffer;
+        }
+        p - c.lr * direction
+    }
+    fn variants() -> Vec<Self> {
+        let mut variants = Vec::new();
+        for momentum in [0.0, 0.9] {
+            for centered in [false, true] {
+                for eps_in_sqrt in [false, true] {
+                    variants.push(Self { momentum, centered, eps_in_sqrt, ..Self::default() });
+                }
+            }
+        }
+        variants
+    }
+}

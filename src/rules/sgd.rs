@@ -1,0 +1,135 @@
+//! Stochastic gradient descent, with momentum (Polyak 1964) and Nesterov's (1983).
+
+use super::wgsl;
+use crate::error::{Check, Error};
+use crate::rule::{Before, Real, Rule};
+
+/// SGD: plain gradient descent, or with momentum.
+///
+/// ```text
+/// g   ← g + weight_decay·p
+/// buf ← g at the first step, then momentum·buf + (1 − dampening)·g     momentum_buffer
+/// d   = g + momentum·buf  with `nesterov`, otherwise buf; without momentum g
+/// p   ← p − lr·d
+/// ```
+///
+/// Without momentum there is no state. Defaults and names are PyTorch's. Sutskever, Martens, Dahl and
+/// Hinton, *On the importance of initialization and momentum in deep learning*, ICML 2013.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SGD {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Momentum, at least 0. Whether it is 0 is an option. Default 0.
+    pub momentum: f64,
+    /// What the momentum buffer does not take of a gradient, except of the first. Default 0.
+    pub dampening: f64,
+    /// Coupled weight decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Look ahead by one step of momentum; needs momentum and no dampening. An option. Default false.
+    pub nesterov: bool,
+    /// Ascend instead of descend. Default false.
+    pub maximize: bool,
+}
+
+impl Default for SGD {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            momentum: 0.0,
+            dampening: 0.0,
+            weight_decay: 0.0,
+            nesterov: false,
+            maximize: false,
+        }
+    }
+}
+
+crate::fields! {
+    /// What a step of [`SGD`] needs to know.
+    pub struct SGDCoeffs {
+        /// lr
+        lr,
+        /// momentum
+        momentum,
+        /// what the buffer takes of the gradient: 1 at the first step, then 1 − dampening
+        gain,
+    }
+}
+
+crate::fields! {
+    /// What an element of [`SGD`] remembers.
+    pub struct SGDState {
+        /// buf; in use with momentum
+        momentum_buffer,
+    }
+}
+
+impl SGD {
+    fn has_momentum(&self) -> bool {
+        self.momentum > 0.0
+    }
+}
+
+impl Rule for SGD {
+    const NAME: &'static str = "sgd";
+    const WGSL: &'static str = wgsl!("sgd");
+    type Coeffs<T: Real> = SGDCoeffs<T>;
+    type State<T: Copy> = SGDState<T>;
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+    fn validate(&self) -> Result<(), Error> {
+        Check::new("SGD")
+            .non_negative("lr", self.lr)
+            .non_negative("momentum", self.momentum)
+            .that(
+                self.dampening.is_finite(),
+                "dampening",
+                "a finite number",
+                self.dampening,
+                "Give such a number, usually 0",
+            )
+            .non_negative("weight_decay", self.weight_decay)
+            .that(
+                !self.nesterov || (self.has_momentum() && self.dampening == 0.0),
+                "nesterov",
+                "used with momentum above 0 and dampening 0",
+                format!("momentum {} and dampening {}", self.momentum, self.dampening),
+                "Set these two so, or switch nesterov off",
+            ).finish()
+}
+    fn options(&self) -> Vec<(&'static str, bool)> {
+        vec![("has_momentum", self.has_momentum()), ("nesterov", self.nesterov)]
+    }
+    fn before(&self) -> Before<f64> {
+        Before::default().maximize(self.maximize).coupled(self.weight_decay)
+    }
+    fn initial_state(&self) -> SGDState<Option<f64>> {
+        SGDState { momentum_buffer: self.has_momentum().then_some(0.0) }
+    }
+    fn coeffs(&self, step: u64) -> SGDCoeffs<f64> {
+        SGDCoeffs {
+            lr: self.lr,
+            momentum: self.momentum,
+            gain: if step <= 1 { 1.0 } else { 1.0 - self.dampening },
+        }
+    }
+    #[inline(always)]
+    fn update<T: Real>(&self, c: &SGDCoeffs<T>, p: T, g: T, s: &mut SGDState<T>) -> T {
+        let mut direction = g;
+        if self.has_momentum() {
+            s.momentum_buffer = c.momentum * s.momentum_buffer + c.gain * g;
+            direction =
+                if self.nesterov { g + c.momentum * s.momentum_buffer } else { s.momentum_buffer };
+        }
+        p - c.lr * direction
+    }
+    fn variants() -> Vec<Self> {
+        let momentum = Self { momentum: 0.9, ..Self::default() };
+        vec![Self::default(), momentum, Self { nesterov: true, ..momentum }]
+    }
+}
