@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::groups::Groups;
-use crate::rule::{DynRule, Real, Rule, Run};
+use crate::rule::{DynRule, Real, Run};
 use crate::values::Values;
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
 use std::marker::PhantomData;
@@ -52,13 +52,13 @@ pub struct CpuBuilder<T> {
 impl<T: Real> CpuBuilder<T> {
     /// Adds parameters, by name and number of elements, that share a rule's hyperparameters.
     #[must_use]
-    pub fn group<R: Rule, N: Into<String>>(
+    pub fn group<N: Into<String>>(
         mut self,
-        rule: R,
+        rule: impl Into<Box<dyn DynRule>>,
         params: impl IntoIterator<Item = (N, usize)>,
     ) -> Self {
         let params = params.into_iter().map(|(name, len)| (name.into(), len)).collect();
-        self.groups.push((Box::new(rule), params));
+        self.groups.push((rule.into(), params));
         self
     }
 
@@ -236,8 +236,12 @@ impl<T: Real> CpuOptimizer<T> {
     ///
     /// # Errors
     /// There is no such group, the rule or its options are others, or a value is out of range.
-    pub fn set_rule<R: Rule>(&mut self, group: usize, rule: R) -> Result<(), Error> {
-        self.groups.set_rule(group, rule)
+    pub fn set_rule(
+        &mut self,
+        group: usize,
+        rule: impl Into<Box<dyn DynRule>>,
+    ) -> Result<(), Error> {
+        self.groups.set_rule(group, rule.into())
     }
 }
 

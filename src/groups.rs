@@ -2,7 +2,7 @@
 //! wherever it computes.
 
 use crate::error::Error;
-use crate::rule::{DynRule, Rule};
+use crate::rule::DynRule;
 use std::collections::HashMap;
 
 /// Parameters that share a rule's hyperparameters.
@@ -111,10 +111,10 @@ impl Groups {
     }
 
     /// Replaces a group's hyperparameters. What decides the kernel and the states must stay.
-    pub fn set_rule<R: Rule>(&mut self, group: usize, rule: R) -> Result<(), Error> {
+    pub fn set_rule(&mut self, group: usize, rule: Box<dyn DynRule>) -> Result<(), Error> {
         let old = &self.get(group)?.rule;
         let kernel = |rule: &dyn DynRule| format!("{} with {:?}", rule.name(), rule.options());
-        let (old, new) = (kernel(old.as_ref()), kernel(&rule));
+        let (old, new) = (kernel(old.as_ref()), kernel(rule.as_ref()));
         if old != new {
             return Err(Error::group(
                 group,
@@ -123,8 +123,8 @@ impl Groups {
                 "Change numbers only; to change rule or options, build another optimizer",
             ));
         }
-        DynRule::validate(&rule)?;
-        self.groups[group].rule = Box::new(rule);
+        rule.validate()?;
+        self.groups[group].rule = rule;
         Ok(())
     }
 

@@ -288,6 +288,12 @@ pub trait DynRule: Debug + Send + Sync {
     fn run_f64(&self, coeffs: &[f64], run: Run<'_, f64>);
 }
 
+impl<R: Rule> From<R> for Box<dyn DynRule> {
+    fn from(rule: R) -> Self {
+        Box::new(rule)
+    }
+}
+
 impl<R: Rule> DynRule for R {
     fn name(&self) -> &'static str {
         R::NAME

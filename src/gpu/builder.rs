@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::groups::Groups;
 use crate::layout::{Layout, ParamSpec, Place};
 use crate::plan::{self, Dispatch, Limits};
-use crate::rule::{DynRule, Rule};
+use crate::rule::DynRule;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
@@ -65,12 +65,12 @@ pub struct Builder {
 
 impl Builder {
     /// Adds parameters that share a rule's hyperparameters. `("name", len)` is a parameter too.
-    pub fn group<R: Rule, P: Into<Param>>(
+    pub fn group<P: Into<Param>>(
         mut self,
-        rule: R,
+        rule: impl Into<Box<dyn DynRule>>,
         params: impl IntoIterator<Item = P>,
     ) -> Self {
-        self.groups.push((Box::new(rule), params.into_iter().map(Into::into).collect()));
+        self.groups.push((rule.into(), params.into_iter().map(Into::into).collect()));
         self
     }
 

@@ -12,7 +12,7 @@ pub use readback::Readback;
 use crate::error::Error;
 use crate::groups::Groups;
 use crate::layout::Layout;
-use crate::rule::{DynRule, Rule};
+use crate::rule::DynRule;
 use crate::values::Values;
 use buffers::{Buffers, Part, StateOf};
 use coefficients::Coefficients;
@@ -186,8 +186,12 @@ impl Optimizer {
     ///
     /// # Errors
     /// There is no such group, the rule or its options are others, or a value is out of range.
-    pub fn set_rule<R: Rule>(&mut self, group: usize, rule: R) -> Result<(), Error> {
-        self.groups.set_rule(group, rule)
+    pub fn set_rule(
+        &mut self,
+        group: usize,
+        rule: impl Into<Box<dyn DynRule>>,
+    ) -> Result<(), Error> {
+        self.groups.set_rule(group, rule.into())
     }
 
     /// Dispatches in a step.

@@ -5,8 +5,9 @@ use super::builder::guarded;
 use crate::error::Error;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Values that were copied for reading. Wait for them ([`Self::wait`]), or `.await` them while
 /// something else polls the device.
@@ -16,12 +17,18 @@ pub struct Readback {
     device: wgpu::Device,
     submission: Option<wgpu::SubmissionIndex>,
     staging: Vec<wgpu::Buffer>,
-    progress: Arc<Mutex<Progress>>,
+    progress: Arc<Progress>,
 }
 
-/// What the mapping callbacks have said so far.
-#[derive(Debug)]
+/// What the mapping callbacks have said so far, and a way to hear of the last.
+#[derive(Debug, Default)]
 struct Progress {
+    state: Mutex<State>,
+    finished: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// Buffers that are not yet mapped.
     pending: usize,
     failed: bool,
@@ -30,6 +37,9 @@ struct Progress {
 
 const DURING: &str = "reading values back";
 
+/// How long callbacks may take to run on another thread once the device has finished.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Readback {
     /// Copies parts of buffers and submits the copy.
     pub(super) fn start(
@@ -37,8 +47,8 @@ impl Readback {
         queue: &wgpu::Queue,
         parts: &[Part<'_>],
     ) -> Result<Self, Error> {
-        let progress = Progress { pending: parts.len(), failed: false, waker: None };
-        let progress = Arc::new(Mutex::new(progress));
+        let progress = Arc::new(Progress::default());
+        lock(&progress.state).pending = parts.len();
         let (staging, submission) = guarded(device, DURING, || {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
                 label: Some("wgpu-optim readback"),
@@ -63,20 +73,31 @@ impl Readback {
             };
             self.device.poll(poll).map_err(|error| Error::device(DURING, error))?;
         }
-        if lock(&self.progress).pending > 0 {
+        self.wait_for_callbacks()?;
+        self.values()
+    }
+
+    /// Waits for callbacks that another thread, which polled the same device, is about to run.
+    fn wait_for_callbacks(&self) -> Result<(), Error> {
+        let patience = if cfg!(target_arch = "wasm32") { Duration::ZERO } else { PATIENCE };
+        let Progress { state, finished } = &*self.progress;
+        let (state, _) = finished
+            .wait_timeout_while(lock(state), patience, |state| state.pending > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.pending > 0 {
             return Err(Error::device(
                 DURING,
                 "the values are not there although the device was waited for; in a browser, where \
                  nothing can wait, use `.await`",
             ));
         }
-        self.values()
+        Ok(())
     }
 
     /// The values, once all is mapped.
     fn values(&self) -> Result<Vec<f32>, Error> {
         let mut values = Vec::new();
-        if lock(&self.progress).failed {
+        if lock(&self.progress.state).failed {
             return Err(lost("the copy could not be mapped"));
         }
         for buffer in &self.staging {
@@ -92,12 +113,12 @@ impl Future for Readback {
     type Output = Result<Vec<f32>, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut progress = lock(&self.progress);
-        if progress.pending > 0 {
-            progress.waker = Some(context.waker().clone());
+        let mut state = lock(&self.progress.state);
+        if state.pending > 0 {
+            state.waker = Some(context.waker().clone());
             return Poll::Pending;
         }
-        drop(progress);
+        drop(state);
         Poll::Ready(self.values())
     }
 }
@@ -107,7 +128,7 @@ fn copy(
     device: &wgpu::Device,
     encoder: &mut wgpu::CommandEncoder,
     part: &Part<'_>,
-    progress: &Arc<Mutex<Progress>>,
+    progress: &Arc<Progress>,
 ) -> wgpu::Buffer {
     let source = part.slice();
     let size = source.size();
@@ -128,27 +149,29 @@ fn copy(
 
 /// Reports one buffer when its callback has run, or was dropped without running.
 struct Report {
-    progress: Arc<Mutex<Progress>>,
+    progress: Arc<Progress>,
     mapped: bool,
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let mut progress = lock(&self.progress);
-        progress.pending = progress.pending.saturating_sub(1);
-        progress.failed |= !self.mapped;
-        if progress.pending == 0
-            && let Some(waker) = progress.waker.take()
-        {
-            drop(progress);
-            waker.wake();
+        let mut state = lock(&self.progress.state);
+        state.pending = state.pending.saturating_sub(1);
+        state.failed |= !self.mapped;
+        if state.pending == 0 {
+            let waker = state.waker.take();
+            drop(state);
+            self.progress.finished.notify_all();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 }
 
-/// Progress is plain numbers, sound even if a thread panicked while it held the lock.
-fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
+/// The state is plain numbers, sound even if a thread panicked while it held the lock.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lost(problem: impl std::fmt::Display) -> Error {

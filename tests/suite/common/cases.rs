@@ -1,0 +1,60 @@
+//! The rules to walk: every option of every rule, and hyperparameters that differ from the defaults.
+
+use wgpu_optim::rules::all;
+use wgpu_optim::{Adagrad, Adam, AdamW, DynRule, RMSprop, SGD};
+
+/// Every rule with every option at its defaults, and every rule with every number changed.
+pub fn cases() -> Vec<Box<dyn DynRule>> {
+    let mut cases = all();
+    cases.extend(changed_numbers());
+    cases
+}
+
+/// What a case is called in messages.
+pub fn label(rule: &dyn DynRule) -> String {
+    format!("{rule:?}")
+}
+
+fn changed_numbers() -> Vec<Box<dyn DynRule>> {
+    let betas = (0.8, 0.95);
+    vec![
+        SGD { lr: 0.3, weight_decay: 0.1, maximize: true, ..Default::default() }.into(),
+        SGD { lr: 0.3, momentum: 0.7, dampening: 0.4, maximize: true, ..Default::default() }.into(),
+        SGD { momentum: 0.7, weight_decay: 0.1, nesterov: true, ..Default::default() }.into(),
+        Adagrad {
+            lr: 0.3,
+            lr_decay: 0.1,
+            weight_decay: 0.1,
+            initial_accumulator_value: 0.5,
+            eps: 1e-3,
+            maximize: true,
+            ..Default::default()
+        }
+        .into(),
+        RMSprop {
+            lr: 0.3,
+            alpha: 0.8,
+            eps: 1e-3,
+            weight_decay: 0.1,
+            momentum: 0.5,
+            maximize: true,
+            ..Default::default()
+        }
+        .into(),
+        RMSprop { alpha: 0.8, eps: 1e-3, centered: true, ..Default::default() }.into(),
+        Adam { lr: 0.3, betas, eps: 1e-3, weight_decay: 0.1, maximize: true, ..Default::default() }
+            .into(),
+        Adam { lr: 0.3, betas, weight_decay: 0.1, amsgrad: true, ..Default::default() }.into(),
+        AdamW {
+            lr: 0.3,
+            betas,
+            eps: 1e-3,
+            weight_decay: 0.5,
+            maximize: true,
+            ..Default::default()
+        }
+        .into(),
+        AdamW { lr: 0.0, betas: (0.0, 0.0), eps: 1.0, weight_decay: 0.0, ..Default::default() }
+            .into(),
+    ]
+}

@@ -1,0 +1,104 @@
+//! Devices to test on.
+
+use std::sync::OnceLock;
+use wgpu_optim::wgpu;
+
+/// A device of its own, with its queue.
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+}
+
+pub fn adapter() -> wgpu::Adapter {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    if std::env::var("WGPU_BACKEND").is_err() {
+        descriptor.backends = wgpu::Backends::PRIMARY;
+    }
+    let instance = wgpu::Instance::new(descriptor);
+    pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).expect(
+        "these tests need a GPU adapter, and there is none: run scripts/test, which installs \
+         Mesa's lavapipe, a Vulkan driver for the CPU",
+    )
+}
+
+impl Gpu {
+    pub fn new(limits: wgpu::Limits) -> Self {
+        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter().request_device(&descriptor))
+            .expect("the adapter has at least these limits");
+        Self { device, queue }
+    }
+
+    /// Default limits, shared by the tests.
+    pub fn default() -> &'static Self {
+        static GPU: OnceLock<Gpu> = OnceLock::new();
+        GPU.get_or_init(|| Self::new(wgpu::Limits::default()))
+    }
+
+    /// Limits so low that a parameter of 65 537 elements needs several windows and a grid of several
+    /// rows.
+    pub fn small_bindings() -> &'static Self {
+        static GPU: OnceLock<Gpu> = OnceLock::new();
+        GPU.get_or_init(|| {
+            Self::new(wgpu::Limits {
+                max_storage_buffer_binding_size: 64 << 10,
+                max_uniform_buffer_binding_size: 16 << 10,
+                max_compute_workgroups_per_dimension: 5,
+                ..wgpu::Limits::default()
+            })
+        })
+    }
+
+    /// Limits so low that a parameter of 65 537 elements needs several buffers.
+    pub fn small_buffers() -> &'static Self {
+        static GPU: OnceLock<Gpu> = OnceLock::new();
+        GPU.get_or_init(|| {
+            Self::new(wgpu::Limits {
+                max_storage_buffer_binding_size: 100 << 10,
+                max_uniform_buffer_binding_size: 16 << 10,
+                max_buffer_size: 160 << 10,
+                ..wgpu::Limits::default()
+            })
+        })
+    }
+
+    pub fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&Default::default())
+    }
+
+    pub fn submit(&self, encoder: wgpu::CommandEncoder) {
+        self.queue.submit([encoder.finish()]);
+    }
+
+    /// A buffer of these values that can be an optimizer's and be read.
+    pub fn buffer(&self, values: &[f32]) -> wgpu::Buffer {
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("test"),
+            size: (4 * values.len() as u64).max(4),
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(values));
+        buffer
+    }
+
+    /// All values of a buffer, as bits, so that canaries may be any.
+    pub fn read(&self, buffer: &wgpu::Buffer) -> Vec<u32> {
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("test readback"),
+            size: buffer.size(),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.encoder();
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., |r| r.expect("mapped"));
+        self.submit(encoder);
+        self.device.poll(wgpu::PollType::wait_indefinitely()).expect("polled");
+        let view = staging.slice(..).get_mapped_range().expect("mapped");
+        bytemuck::pod_collect_to_vec(&view)
+    }
+}

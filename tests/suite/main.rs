@@ -1,0 +1,17 @@
+//! What must hold, a room each. Tests need an adapter and say so if there is none; Mesa's lavapipe
+//! will do (`scripts/test` installs it).
+
+mod common;
+
+mod equivalence;
+mod errors;
+mod golden;
+mod large;
+mod learning;
+mod memory;
+mod papers;
+mod plans;
+mod readme;
+mod recording;
+mod shaders;
+mod tester;
