@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 
 pub const PIXELS: usize = 64;
 pub const CLASSES: usize = 10;
-/// As many digits are for training, the others for the test.
+/// The size of the training set; all other digits are the test set.
 const TRAINING: usize = 1500;
 
 /// A line of the file: the pixels and the label.
@@ -21,7 +21,7 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// Uploads the digits for training and those for the test, each once and for all.
+    /// Uploads the training set and the test set, once and for all.
     pub fn upload(
         device: &wgpu::Device,
         queue: &wgpu::Queue,

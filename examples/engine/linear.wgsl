@@ -32,8 +32,8 @@ fn forward(@builtin(global_invocation_id) thread: vec3<u32>) {
     output[thread.x] = select(sum, max(sum, 0.0), RELU);
 }
 
-// weight_gradient = output_gradientᵀ · input. It replaces the gradient of the batch before, so there
-// is none to be zeroed.
+// weight_gradient = output_gradientᵀ · input. It replaces the gradient of the batch before, so
+// there is none to be zeroed.
 @compute @workgroup_size(64)
 fn backward_weight(@builtin(global_invocation_id) thread: vec3<u32>) {
     if thread.x >= arrayLength(&weight_gradient) {
@@ -63,8 +63,8 @@ fn backward_bias(@builtin(global_invocation_id) thread: vec3<u32>) {
     bias_gradient[thread.x] = sum;
 }
 
-// input_gradient = output_gradient · weight, and on through the ReLU that `input` came from: where it
-// let nothing through forward, it lets nothing through backward.
+// input_gradient = output_gradient · weight, and on through the ReLU that `input` came from: where
+// it let nothing through forward, it lets nothing through backward.
 @compute @workgroup_size(64)
 fn backward_input(@builtin(global_invocation_id) thread: vec3<u32>) {
     if thread.x >= arrayLength(&input_gradient) {

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Everything but the optimizer is the engine's own: the device, the buffers, the kernels of the
-//! forward and the backward pass (linear.wgsl, cross_entropy.wgsl) and the command encoder. Parameters
-//! and gradients never leave the GPU. What the optimizer adds is in this file and in `Parameter`
-//! (tensor.rs).
+//! forward and the backward pass (linear.wgsl, cross_entropy.wgsl) and the command encoder.
+//! Parameters and gradients never leave the GPU. What the optimizer adds is in this file and in
+//! `Parameter` (tensor.rs).
 
 mod digits;
 mod kernel;
@@ -29,7 +29,7 @@ use wgpu_optim::{AdamW, Optimizer};
 
 const SEED: u64 = 1;
 const EPOCHS: usize = 20;
-/// Divides the number of digits for training.
+/// Divides the size of the training set.
 const BATCH_SIZE: usize = 50;
 const LEARNING_RATE: f64 = 1e-2;
 
@@ -60,7 +60,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         let progress = epoch as f64 / EPOCHS as f64;
         let training = trainer.epoch(LEARNING_RATE * (1.0 + (PI * progress).cos()) / 2.0)?;
         if epoch % 5 == 4 {
-            let test = trainer.test()?;
+            let test = trainer.evaluate()?;
             println!(
                 "epoch {:2}  training loss {:.4}  test loss {:.4}  test accuracy {:.2} %",
                 epoch + 1,
@@ -71,7 +71,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
     }
     let steps_per_second = trainer.optimizer.steps(0)? as f64 / start.elapsed().as_secs_f64();
-    println!("test accuracy {:.4}, {steps_per_second:.0} steps/s", trainer.test()?.accuracy);
+    println!("test accuracy {:.4}, {steps_per_second:.0} steps/s", trainer.evaluate()?.accuracy);
     Ok(())
 }
 
@@ -93,14 +93,14 @@ fn adapter() -> Option<wgpu::Adapter> {
 struct Trainer {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    training: Digits,
-    test: Digits,
+    training_set: Digits,
+    test_set: Digits,
     training_batch: Batch,
     test_batch: Batch,
     optimizer: Optimizer,
 }
 
-/// Means over the digits of an epoch or of the test.
+/// Means over the digits of an epoch or of the test set.
 struct Score {
     loss: f32,
     accuracy: f32,
@@ -108,10 +108,10 @@ struct Score {
 
 impl Trainer {
     fn new(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Box<dyn Error>> {
-        let [training, test] = Digits::upload(&device, &queue, SEED)?;
+        let [training_set, test_set] = Digits::upload(&device, &queue, SEED)?;
         let network = Network::new(&device, &queue, SEED);
         let training_batch = network.batch(&device, BATCH_SIZE);
-        let test_batch = network.batch(&device, test.len);
+        let test_batch = network.batch(&device, test_set.len);
 
         // Two groups: weights decay, biases do not. A step is one dispatch all the same.
         let adamw = AdamW { lr: LEARNING_RATE, ..Default::default() };
@@ -119,41 +119,44 @@ impl Trainer {
             .group(adamw, network.weights())
             .group(AdamW { weight_decay: 0.0, ..adamw }, network.biases())
             .build(&device, &queue)?;
-        Ok(Self { device, queue, training, test, training_batch, test_batch, optimizer })
+        Ok(Self { device, queue, training_set, test_set, training_batch, test_batch, optimizer })
     }
 
-    /// Trains with every digit once.
+    /// Trains with every digit of the training set once.
     fn epoch(&mut self, lr: f64) -> Result<Score, Box<dyn Error>> {
         // Hyperparameters are data to the optimizer's kernels: a new one recompiles nothing.
         for group in 0..2 {
             self.optimizer.set_lr(group, lr)?;
         }
-        for first in (0..self.training.len).step_by(BATCH_SIZE) {
+        for first in (0..self.training_set.len).step_by(BATCH_SIZE) {
             self.step(first)?;
         }
-        self.take_score(&self.training_batch, self.training.len)
+        self.take_score(&self.training_batch, self.training_set.len)
     }
 
     /// Trains with one batch: the digits from `first` on. Nothing here waits for the GPU.
     fn step(&mut self, first: usize) -> Result<(), Box<dyn Error>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        self.training_batch.load(&mut encoder, &self.training, first);
+        self.training_batch.load(&mut encoder, &self.training_set, first);
         let mut pass = encoder.begin_compute_pass(&Default::default());
         self.training_batch.forward(&mut pass);
         self.training_batch.backward(&mut pass);
-        drop(pass); // ends it; the optimizer records a pass of its own
+        drop(pass); // ends it, so that the encoder is free again
+
+        // Recorded like any other work of the engine's: the step runs after the backward pass and
+        // before the next batch, without a barrier or a wait to be asked for.
         self.optimizer.step(&mut encoder)?;
         self.queue.submit([encoder.finish()]);
         Ok(())
     }
 
-    /// Classifies the digits of the test.
-    fn test(&self) -> Result<Score, Box<dyn Error>> {
+    /// Classifies the test set; nothing learns.
+    fn evaluate(&self) -> Result<Score, Box<dyn Error>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        self.test_batch.load(&mut encoder, &self.test, 0);
+        self.test_batch.load(&mut encoder, &self.test_set, 0);
         self.test_batch.forward(&mut encoder.begin_compute_pass(&Default::default()));
         self.queue.submit([encoder.finish()]);
-        self.take_score(&self.test_batch, self.test.len)
+        self.take_score(&self.test_batch, self.test_set.len)
     }
 
     /// Waits for the scores of this many digits, and clears them.

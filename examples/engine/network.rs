@@ -6,7 +6,7 @@ use crate::tensor::{Parameter, Pool, Tensor};
 
 const HIDDEN: usize = 64;
 
-/// A fully connected layer: its parameters and the kernels of linear.wgsl, compiled for its shape.
+/// A fully connected layer: its parameters, and the kernels of linear.wgsl compiled for its shape.
 struct Linear {
     inputs: usize,
     outputs: usize,
@@ -118,7 +118,8 @@ impl Network {
 
     /// Prepares the passes over batches of this many digits.
     pub fn batch(&self, device: &wgpu::Device, rows: usize) -> Batch {
-        // Buffers of their own, since no dispatch may read and write one and the same buffer.
+        // Each has a buffer of its own: a kernel that reads one and writes another could not bind
+        // both from one buffer.
         let tensor = |label, columns| Tensor::new(device, label, rows * columns);
         let images = tensor("images of a batch", PIXELS);
         let labels = tensor("labels of a batch", 1);
@@ -147,10 +148,10 @@ impl Network {
     }
 }
 
-/// The passes over a batch, ready to be recorded again and again: their tensors stay, their contents
+/// The passes over a batch, ready to be recorded again and again: their tensors stay, the contents
 /// change.
 pub struct Batch {
-    pub rows: usize,
+    rows: usize,
     pub images: Tensor,
     pub labels: Tensor,
     /// Each row's loss, and 1 if it was classified correctly, summed up since they were cleared.

@@ -54,8 +54,9 @@ impl From<&Parameter> for Param {
 
 /// The one buffer that holds all parameters and all gradients.
 ///
-/// One buffer for each tensor would do as well; a pool shows that the optimizer takes tensors from
-/// wherever an engine has them.
+/// A buffer for each tensor would do as well; the pool shows that the optimizer takes tensors from
+/// wherever an engine has them. It works for the engine's kernels because none of them reads
+/// parameters and writes gradients at once; the optimizer, which does the reverse, copes with that.
 pub struct Pool {
     buffer: wgpu::Buffer,
     alignment: u64,
@@ -65,14 +66,15 @@ pub struct Pool {
 impl Pool {
     /// A pool with room for the parameters of these lengths and their gradients.
     pub fn new(device: &wgpu::Device, parameters: &[usize]) -> Self {
-        // Kernels can bind only ranges that start at multiples of this.
+        // The engine's kernels can bind only ranges that start at multiples of this. The optimizer
+        // would take any multiple of 4.
         let alignment = u64::from(device.limits().min_storage_buffer_offset_alignment);
         let size = |&len: &usize| 2 * (len as u64 * 4).next_multiple_of(alignment);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters and gradients"),
             size: parameters.iter().map(size).sum(),
-            // The optimizer needs no more than STORAGE. COPY_DST is for the initial values, COPY_SRC
-            // for checkpoints.
+            // The optimizer needs no more than STORAGE. COPY_DST is for the initial values,
+            // COPY_SRC for checkpoints.
             usage: wgpu::BufferUsages::STORAGE
                 | wgpu::BufferUsages::COPY_SRC
                 | wgpu::BufferUsages::COPY_DST,

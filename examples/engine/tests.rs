@@ -10,9 +10,9 @@ fn trainer() -> Trainer {
 #[test]
 fn an_epoch_lowers_the_loss() {
     let mut trainer = trainer();
-    let before = trainer.test().unwrap();
+    let before = trainer.evaluate().unwrap();
     trainer.epoch(LEARNING_RATE).unwrap();
-    let after = trainer.test().unwrap();
+    let after = trainer.evaluate().unwrap();
     assert!(after.loss < before.loss / 2.0);
     assert!(after.accuracy > 0.8);
 }
