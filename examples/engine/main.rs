@@ -1,0 +1,186 @@
+//! A tiny training engine, and how it uses wgpu-optim: a two-layer perceptron learns to read
+//! handwritten digits.
+//!
+//! ```sh
+//! cargo run --release --example engine
+//! ```
+//!
+//! Everything but the optimizer is the engine's own: the device, the buffers, the kernels of the
+//! forward and the backward pass (linear.wgsl, cross_entropy.wgsl) and the command encoder.
+//! Parameters and gradients never leave the GPU. What the optimizer adds is in this file and in
+//! `Parameter` (tensor.rs).
+
+mod digits;
+mod kernel;
+mod network;
+mod tensor;
+#[cfg(test)]
+mod tests;
+
+use digits::Digits;
+use network::{Batch, Network};
+use std::error::Error;
+use std::f64::consts::PI;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Instant;
+use tensor::Tensor;
+use wgpu_optim::{AdamW, Optimizer};
+
+const SEED: u64 = 1;
+const EPOCHS: usize = 20;
+/// Divides the size of the training set.
+const BATCH_SIZE: usize = 50;
+const LEARNING_RATE: f64 = 1e-2;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let adapter = adapter().ok_or(
+        "No GPU found: install its driver, or a software one for Vulkan (on Debian and Ubuntu: \
+         apt install mesa-vulkan-drivers)",
+    )?;
+    let info = adapter.get_info();
+    println!("{} ({})", info.name, info.backend);
+    // The optimizer needs no features and no more than the default limits.
+    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
+
+    let mut trainer = Trainer::new(device, queue)?;
+    let start = Instant::now();
+    for epoch in 0..EPOCHS {
+        // Cosine decay, from the learning rate to 0.
+        let progress = epoch as f64 / EPOCHS as f64;
+        let training = trainer.epoch(LEARNING_RATE * (1.0 + (PI * progress).cos()) / 2.0)?;
+        if epoch % 5 == 4 {
+            let test = trainer.evaluate()?;
+            println!(
+                "epoch {:2}  training loss {:.4}  test loss {:.4}  test accuracy {:.2} %",
+                epoch + 1,
+                training.loss,
+                test.loss,
+                100.0 * test.accuracy
+            );
+        }
+    }
+    let steps_per_second = trainer.optimizer.steps(0)? as f64 / start.elapsed().as_secs_f64();
+    println!("test accuracy {:.4}, {steps_per_second:.0} steps/s", trainer.evaluate()?.accuracy);
+    Ok(())
+}
+
+fn adapter() -> Option<wgpu::Adapter> {
+    // OpenGL only where there is nothing better: the mere search for it can print warnings.
+    [wgpu::Backends::PRIMARY, wgpu::Backends::GL].into_iter().find_map(|backends| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = backends;
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let instance = wgpu::Instance::new(descriptor);
+        pollster::block_on(instance.request_adapter(&options)).ok()
+    })
+}
+
+/// The engine at work.
+struct Trainer {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    training_set: Digits,
+    test_set: Digits,
+    training_batch: Batch,
+    test_batch: Batch,
+    optimizer: Optimizer,
+}
+
+/// Means over the digits of an epoch or of the test set.
+struct Score {
+    loss: f32,
+    accuracy: f32,
+}
+
+impl Trainer {
+    fn new(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Box<dyn Error>> {
+        let [training_set, test_set] = Digits::upload(&device, &queue, SEED)?;
+        let network = Network::new(&device, &queue, SEED);
+        let training_batch = network.batch(&device, BATCH_SIZE);
+        let test_batch = network.batch(&device, test_set.len);
+
+        // Two groups: weights decay, biases do not. A step is one dispatch all the same.
+        let adamw = AdamW { lr: LEARNING_RATE, ..Default::default() };
+        let optimizer = Optimizer::builder()
+            .group(adamw, network.weights())
+            .group(AdamW { weight_decay: 0.0, ..adamw }, network.biases())
+            .build(&device, &queue)?;
+        Ok(Self { device, queue, training_set, test_set, training_batch, test_batch, optimizer })
+    }
+
+    /// Trains with every digit of the training set once.
+    fn epoch(&mut self, lr: f64) -> Result<Score, Box<dyn Error>> {
+        // Hyperparameters are data to the optimizer's kernels: a new one recompiles nothing.
+        for group in 0..2 {
+            self.optimizer.set_lr(group, lr)?;
+        }
+        for first in (0..self.training_set.len).step_by(BATCH_SIZE) {
+            self.step(first)?;
+        }
+        self.take_score(&self.training_batch, self.training_set.len)
+    }
+
+    /// Trains with one batch: the digits from `first` on. Nothing here waits for the GPU.
+    fn step(&mut self, first: usize) -> Result<(), Box<dyn Error>> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        self.training_batch.load(&mut encoder, &self.training_set, first);
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        self.training_batch.forward(&mut pass);
+        self.training_batch.backward(&mut pass);
+        drop(pass); // ends it, so that the encoder is free again
+
+        // Recorded like any other work of the engine's: the step runs after the backward pass and
+        // before the next batch, without a barrier or a wait to be asked for.
+        self.optimizer.step(&mut encoder)?;
+        self.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    /// Classifies the test set; nothing learns.
+    fn evaluate(&self) -> Result<Score, Box<dyn Error>> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        self.test_batch.load(&mut encoder, &self.test_set, 0);
+        self.test_batch.forward(&mut encoder.begin_compute_pass(&Default::default()));
+        self.queue.submit([encoder.finish()]);
+        self.take_score(&self.test_batch, self.test_set.len)
+    }
+
+    /// Waits for the scores of this many digits, and clears them.
+    fn take_score(&self, batch: &Batch, digits: usize) -> Result<Score, Box<dyn Error>> {
+        let scores: Vec<[f32; 2]> = self.read(&batch.scores)?;
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(&batch.scores.buffer, 0, None);
+        self.queue.submit([encoder.finish()]);
+
+        let mean =
+            |column: usize| scores.iter().map(|row| row[column]).sum::<f32>() / digits as f32;
+        Ok(Score { loss: mean(0), accuracy: mean(1) })
+    }
+
+    /// Reads a tensor back, once all that was submitted so far has run.
+    fn read<T: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Box<dyn Error>> {
+        let (sender, receiver) = mpsc::channel();
+        let slice = tensor.buffer.slice(..);
+        wgpu::util::DownloadBuffer::read_buffer(&self.device, &self.queue, &slice, move |data| {
+            // Fails only if nobody waits any more.
+            let _ = sender.send(data);
+        });
+        self.device.poll(wgpu::PollType::wait_indefinitely())?;
+        let data = receiver.recv()??;
+        Ok(bytemuck::pod_collect_to_vec(&data))
+    }
+}

@@ -1,0 +1,67 @@
+use super::*;
+use digits::PIXELS;
+
+fn trainer() -> Trainer {
+    let adapter = adapter().expect("these tests need a GPU or a software driver");
+    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).unwrap();
+    Trainer::new(device, queue).unwrap()
+}
+
+#[test]
+fn an_epoch_lowers_the_loss() {
+    let mut trainer = trainer();
+    let before = trainer.evaluate().unwrap();
+    trainer.epoch(LEARNING_RATE).unwrap();
+    let after = trainer.evaluate().unwrap();
+    assert!(after.loss < before.loss / 2.0);
+    assert!(after.accuracy > 0.8);
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss() {
+    const NAMES: [&str; 4] = ["hidden.weight", "hidden.bias", "output.weight", "output.bias"];
+    let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+
+    let mut trainer = trainer();
+    let read_param = |name| widen(trainer.optimizer.read_param(name).unwrap().wait().unwrap());
+    let mut params = NAMES.map(read_param);
+    trainer.step(0).unwrap();
+    let read_grad = |name| widen(trainer.optimizer.read_grad(name).unwrap().wait().unwrap());
+    let grads = NAMES.map(read_grad);
+    let images = widen(trainer.read(&trainer.training_batch.images).unwrap());
+    let labels: Vec<u32> = trainer.read(&trainer.training_batch.labels).unwrap();
+
+    for (k, name) in NAMES.iter().enumerate() {
+        // A sample of the weights, all of the last biases.
+        for i in (0..params[k].len()).step_by(if params[k].len() > 10 { 23 } else { 1 }) {
+            let value = params[k][i];
+            let [above, below] = [1e-5, -1e-5].map(|change| {
+                params[k][i] = value + change;
+                loss(&params, &images, &labels)
+            });
+            params[k][i] = value;
+            let slope = (above - below) / 2e-5;
+            assert!(
+                (grads[k][i] - slope).abs() < 1e-6,
+                "{name}[{i}]: {}, not {slope}",
+                grads[k][i]
+            );
+        }
+    }
+}
+
+/// The mean loss of a batch, computed on the CPU.
+fn loss([w1, b1, w2, b2]: &[Vec<f64>; 4], images: &[f64], labels: &[u32]) -> f64 {
+    let losses = images.chunks(PIXELS).zip(labels).map(|(image, &label)| {
+        let mut hidden = linear(w1, b1, image);
+        hidden.iter_mut().for_each(|x| *x = x.max(0.0));
+        let logits = linear(w2, b2, &hidden);
+        logits.iter().map(|x| x.exp()).sum::<f64>().ln() - logits[label as usize]
+    });
+    losses.sum::<f64>() / labels.len() as f64
+}
+
+fn linear(weight: &[f64], bias: &[f64], input: &[f64]) -> Vec<f64> {
+    let dot = |row: &[f64]| row.iter().zip(input).map(|(w, x)| w * x).sum::<f64>();
+    weight.chunks(input.len()).zip(bias).map(|(row, b)| dot(row) + b).collect()
+}
