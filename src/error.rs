@@ -68,7 +68,10 @@ pub enum Error {
         remedy: String,
     },
     /// wgpu refused to create something, or a value could not be read back.
-    #[error("wgpu, while {during}: {message}")]
+    #[error(
+        "wgpu, while {during}: {message}. If the device was lost, make another and build anew; \
+         otherwise mend what is said there"
+    )]
     Device {
         /// What was being done.
         during: &'static str,
@@ -111,7 +114,7 @@ impl Error {
     }
 
     pub(crate) fn device(during: &'static str, message: impl Display) -> Self {
-        Self::Device { during, message: message.to_string() }
+        Self::Device { during, message: message.to_string().trim_end().to_owned() }
     }
 }
 

@@ -10,6 +10,9 @@ use std::fmt::{self, Display};
 /// Bytes of a block of one array.
 pub const BLOCK_BYTES: u64 = BLOCK * ELEMENT_BYTES;
 
+/// The most elements of an optimizer: 1 TiB of f32, more than any device holds.
+pub const MAX_ELEMENTS: u64 = 1 << 38;
+
 /// A buffer, by what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BufferId {
@@ -96,13 +99,15 @@ impl Layout {
     /// No buffer that the optimizer makes is larger than `max_buffer` bytes.
     ///
     /// # Errors
-    /// A place that is misaligned, reaches past its buffer, or overlaps another.
+    /// A place that is misaligned, reaches past its buffer, or overlaps another; or more elements than
+    /// [`MAX_ELEMENTS`].
     pub fn new(
         specs: &[ParamSpec],
         buffer_sizes: &[u64],
         kernels: usize,
         max_buffer: u64,
     ) -> Result<Self, Error> {
+        check_total(specs)?;
         check_places(specs, buffer_sizes)?;
         let mut arena = Packer::new(max_buffer);
         let mut segments: Vec<_> = specs.iter().map(|spec| arrays(spec, &mut arena)).collect();
@@ -201,6 +206,23 @@ impl Display for Owner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the {} of `{}`", self.array, self.name)
     }
+}
+
+/// Refuses a model that no memory holds, before anything is sized by it.
+fn check_total(specs: &[ParamSpec]) -> Result<(), Error> {
+    let mut total = 0u64;
+    for spec in specs {
+        total = total.saturating_add(spec.len);
+        if total > MAX_ELEMENTS {
+            return Err(Error::parameter(
+                &spec.name,
+                format!("at most {MAX_ELEMENTS} elements in an optimizer"),
+                format!("{total} elements up to and with this parameter's {}", spec.len),
+                "Correct the length, or divide the model among devices",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses places that are misaligned, reach past their buffer, or overlap.

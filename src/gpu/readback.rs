@@ -98,10 +98,11 @@ impl Readback {
     fn values(&self) -> Result<Vec<f32>, Error> {
         let mut values = Vec::new();
         if lock(&self.progress.state).failed {
-            return Err(lost("the copy could not be mapped"));
+            return Err(Error::device(DURING, "the copy could not be mapped"));
         }
         for buffer in &self.staging {
-            let view = buffer.slice(..).get_mapped_range().map_err(lost)?;
+            let view = buffer.slice(..).get_mapped_range();
+            let view = view.map_err(|error| Error::device(DURING, error))?;
             values
                 .extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
         }
@@ -172,11 +173,4 @@ impl Drop for Report {
 /// The state is plain numbers, sound even if a thread panicked while it held the lock.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn lost(problem: impl std::fmt::Display) -> Error {
-    Error::device(
-        DURING,
-        format!("{problem}; was the device lost? Then make another, and build anew"),
-    )
 }

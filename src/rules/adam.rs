@@ -96,8 +96,9 @@ impl Adam {
             .decay_rate("betas.0", self.betas.0)
             .decay_rate("betas.1", self.betas.1)
             .non_negative("eps", self.eps)
-            .non_negative("weight_decay", self.weight_decay).finish()
-}
+            .non_negative("weight_decay", self.weight_decay)
+            .finish()
+    }
 }
 
 impl Rule for Adam {

@@ -109,8 +109,9 @@ impl Rule for RMSprop {
             .decay_rate("alpha", self.alpha)
             .non_negative("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
-            .non_negative("momentum", self.momentum).finish()
-}
+            .non_negative("momentum", self.momentum)
+            .finish()
+    }
     fn options(&self) -> Vec<(&'static str, bool)> {
         vec![
             ("centered", self.centered),

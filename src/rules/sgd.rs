@@ -100,8 +100,9 @@ impl Rule for SGD {
                 "used with momentum above 0 and dampening 0",
                 format!("momentum {} and dampening {}", self.momentum, self.dampening),
                 "Set these two so, or switch nesterov off",
-            ).finish()
-}
+            )
+            .finish()
+    }
     fn options(&self) -> Vec<(&'static str, bool)> {
         vec![("has_momentum", self.has_momentum()), ("nesterov", self.nesterov)]
     }

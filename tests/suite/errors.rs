@@ -1,1 +1,312 @@
+//! Bad input is refused with words that help, leaves no trace, and a correct step follows.
 
+use crate::common::gpu::Gpu;
+use std::borrow::Cow;
+use wgpu_optim::wgpu::{self, BufferUsages};
+use wgpu_optim::{
+    Adagrad, Adam, AdamW, Before, Check, CpuOptimizer, DynRule, Error, Optimizer, Param, RMSprop,
+    Real, Rule, SGD, fields,
+};
+
+/// Refused with a message that has all these words.
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>, words: &[&str]) {
+    let message = result.expect_err("it should have been refused").to_string();
+    for word in words {
+        assert!(message.contains(word), "no `{word}` in: {message}");
+    }
+}
+
+/// After a refusal the device still takes a correct step.
+fn recovers(gpu: &Gpu) {
+    let mut optimizer = Optimizer::builder()
+        .group(SGD { lr: 0.5, ..Default::default() }, [("w", 3)])
+        .build(&gpu.device, &gpu.queue)
+        .expect("built");
+    optimizer.set_grad("w", &[1.0, 2.0, 3.0]).expect("set");
+    let mut encoder = gpu.encoder();
+    optimizer.step(&mut encoder).expect("recorded");
+    gpu.submit(encoder);
+    let found = optimizer.read_param("w").and_then(|r| r.wait()).expect("read");
+    assert_eq!(found, [-0.5, -1.0, -1.5]);
+}
+
+fn build(gpu: &Gpu, params: impl IntoIterator<Item = Param>) -> Result<Optimizer, Error> {
+    Optimizer::builder().group(SGD::default(), params).build(&gpu.device, &gpu.queue)
+}
+
+fn buffer(gpu: &Gpu, size: u64, usage: BufferUsages) -> wgpu::Buffer {
+    gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size,
+        usage,
+        mapped_at_creation: false,
+    })
+}
+
+#[test]
+fn buffers_that_do_not_fit() {
+    let gpu = Gpu::default();
+    let good = buffer(gpu, 64, BufferUsages::STORAGE);
+    let other = buffer(gpu, 64, BufferUsages::STORAGE);
+    let uniform = buffer(gpu, 64, BufferUsages::UNIFORM);
+    let w = || Param::new("w", 16);
+
+    refused(build(gpu, [w().buffers(&uniform, &good)]), &["`w`", "STORAGE", "UNIFORM", "usage"]);
+    refused(build(gpu, [w().buffers(&good, &uniform)]), &["`w`", "STORAGE"]);
+    let long = Param::new("w", 17).buffers(&good, &other);
+    refused(build(gpu, [long]), &["`w`", "17 elements", "64 bytes", "larger"]);
+    let late = w().buffers(&good, &other).offsets(0, 4);
+    refused(build(gpu, [late]), &["`w`", "gradient buffer", "from byte 4", "64 bytes"]);
+    let huge = Param::new("w", usize::MAX / 2).buffers(&good, &other);
+    refused(build(gpu, [huge]), &["`w`", "at most"]);
+    let misaligned = Param::new("w", 2).buffers(&good, &other).offsets(2, 0);
+    refused(build(gpu, [misaligned]), &["`w`", "multiple of 4 bytes", "found 2"]);
+    let offsets_only = Param::new("w", 2).offsets(4, 0);
+    refused(build(gpu, [offsets_only]), &["`w`", "offsets", "buffers"]);
+    recovers(gpu);
+}
+
+#[test]
+fn ranges_that_overlap() {
+    let gpu = Gpu::default();
+    let pool = buffer(gpu, 256, BufferUsages::STORAGE);
+    let param = |name: &str, p, g| Param::new(name, 4).buffers(&pool, &pool).offsets(p, g);
+    refused(build(gpu, [param("w", 0, 0)]), &["`w`", "disjoint"]);
+    refused(build(gpu, [param("w", 0, 12)]), &["`w`", "gradient buffer", "byte 16", "disjoint"]);
+    refused(build(gpu, [param("a", 0, 64), param("b", 12, 96)]), &["`b`", "`a`", "disjoint"]);
+    refused(build(gpu, [param("a", 0, 64), param("b", 32, 64)]), &["disjoint"]);
+    // Disjoint ranges of one buffer work, a parameter and its gradient included.
+    let mut optimizer = build(gpu, [param("a", 0, 16), param("b", 32, 48)]).expect("built");
+    let mut encoder = gpu.encoder();
+    optimizer.step(&mut encoder).expect("recorded");
+    gpu.submit(encoder);
+    recovers(gpu);
+}
+
+#[test]
+fn buffers_of_another_device_and_destroyed_ones() {
+    let gpu = Gpu::default();
+    let elsewhere = Gpu::new(wgpu::Limits::default());
+    let good = buffer(gpu, 64, BufferUsages::STORAGE);
+    let foreign = buffer(&elsewhere, 64, BufferUsages::STORAGE);
+    refused(
+        build(gpu, [Param::new("w", 16).buffers(&foreign, &good)]),
+        &["building the optimizer"],
+    );
+    let destroyed = buffer(gpu, 64, BufferUsages::STORAGE);
+    destroyed.destroy();
+    refused(build(gpu, [Param::new("w", 16).buffers(&destroyed, &good)]), &["destroyed"]);
+    recovers(gpu);
+}
+
+#[test]
+fn names_groups_states_and_lengths_that_do_not_exist() {
+    let gpu = Gpu::default();
+    refused(build(gpu, [("w", 1).into(), ("w", 2).into()]), &["`w`", "group 0", "its own name"]);
+    let twice = CpuOptimizer::<f32>::builder()
+        .group(SGD::default(), [("w", 1)])
+        .group(SGD::default(), [("w", 1)])
+        .build();
+    refused(twice, &["`w`", "group 0", "group 1"]);
+
+    let mut optimizer = build(gpu, [("w", 3).into(), ("b", 1).into()]).expect("built");
+    refused(optimizer.set_param("v", &[1.0]), &["`v`", "Known are: w, b"]);
+    refused(optimizer.set_grad("w", &[1.0]), &["`w`", "3 values", "1 values"]);
+    refused(optimizer.read_state("w", "exp_avg"), &["`w`", "`exp_avg`", "sgd", "[]"]);
+    refused(optimizer.set_lr(1, 0.1), &["group 1", "below 1"]);
+    refused(optimizer.steps(7), &["group 7"]);
+    refused(optimizer.set_lr(0, f64::NAN), &["SGD", "`lr`", "NaN"]);
+    assert_eq!(optimizer.rule(0).expect("a group").lr(), SGD::default().lr, "nothing changed");
+    recovers(gpu);
+}
+
+#[test]
+fn reading_and_writing_need_the_usages_for_it() {
+    let gpu = Gpu::default();
+    let [p, g] = [0, 1].map(|_| buffer(gpu, 64, BufferUsages::STORAGE));
+    let mut optimizer = build(gpu, [Param::new("w", 16).buffers(&p, &g)]).expect("built");
+    refused(optimizer.set_param("w", &[0.0; 16]), &["`w`", "COPY_DST", "created"]);
+    refused(optimizer.read_param("w"), &["`w`", "COPY_SRC", "created"]);
+    let mut encoder = gpu.encoder();
+    optimizer.step(&mut encoder).expect("a step needs neither");
+    gpu.submit(encoder);
+    recovers(gpu);
+}
+
+#[test]
+fn hyperparameters_out_of_range() {
+    let check = |rule: Box<dyn DynRule>, words: &[&str]| {
+        let built = CpuOptimizer::<f32>::builder().group(rule.boxed(), [("w", 1)]).build();
+        refused(built, words);
+        let gpu = Gpu::default();
+        let built = Optimizer::builder().group(rule, [("w", 1)]).build(&gpu.device, &gpu.queue);
+        refused(built, words);
+    };
+    for bad in [f64::NAN, -1e-3, f64::INFINITY] {
+        let found = bad.to_string();
+        let words = ["`lr`", "at least 0", found.as_str()];
+        check(SGD { lr: bad, ..Default::default() }.into(), &words);
+        check(Adagrad { lr: bad, ..Default::default() }.into(), &words);
+        check(RMSprop { lr: bad, ..Default::default() }.into(), &words);
+        check(Adam { lr: bad, ..Default::default() }.into(), &words);
+        check(AdamW { lr: bad, ..Default::default() }.into(), &words);
+        let words = ["`eps`", "at least 0", found.as_str()];
+        check(Adagrad { eps: bad, ..Default::default() }.into(), &words);
+        check(RMSprop { eps: bad, ..Default::default() }.into(), &words);
+        check(Adam { eps: bad, ..Default::default() }.into(), &words);
+        check(AdamW { eps: bad, ..Default::default() }.into(), &words);
+        let words = ["`weight_decay`", found.as_str()];
+        check(SGD { weight_decay: bad, ..Default::default() }.into(), &words);
+        check(SGD { momentum: bad, ..Default::default() }.into(), &["SGD", "`momentum`"]);
+        check(Adagrad { lr_decay: bad, ..Default::default() }.into(), &["`lr_decay`"]);
+        let rule = Adagrad { initial_accumulator_value: bad, ..Default::default() };
+        check(rule.into(), &["Adagrad", "`initial_accumulator_value`"]);
+    }
+    for bad in [f64::NAN, -0.1, 1.0, 2.0] {
+        check(Adam { betas: (bad, 0.9), ..Default::default() }.into(), &["`betas.0`", "[0, 1)"]);
+        check(AdamW { betas: (0.9, bad), ..Default::default() }.into(), &["`betas.1`", "[0, 1)"]);
+        check(RMSprop { alpha: bad, ..Default::default() }.into(), &["`alpha`", "[0, 1)"]);
+    }
+    let nesterov = SGD { nesterov: true, ..Default::default() };
+    check(nesterov.into(), &["`nesterov`", "momentum above 0", "momentum 0"]);
+    let damped = SGD { dampening: 0.1, momentum: 0.9, ..nesterov };
+    check(damped.into(), &["`nesterov`", "dampening 0.1"]);
+    check(SGD { dampening: f64::NAN, ..Default::default() }.into(), &["`dampening`", "finite"]);
+    recovers(Gpu::default());
+}
+
+#[test]
+fn rules_and_options_cannot_change_after_build() {
+    let gpu = Gpu::default();
+    let mut optimizer = build(gpu, [("w", 1).into()]).expect("built");
+    refused(
+        optimizer.set_rule(0, Adam::default()),
+        &["group 0", "sgd", "adam", "another optimizer"],
+    );
+    let momentum = SGD { momentum: 0.9, ..Default::default() };
+    refused(optimizer.set_rule(0, momentum), &["has_momentum", "numbers only"]);
+    refused(optimizer.set_rule(0, SGD { lr: -1.0, ..Default::default() }), &["`lr`", "-1"]);
+    optimizer.set_rule(0, SGD { lr: 1.0, ..Default::default() }).expect("numbers may change");
+    recovers(gpu);
+}
+
+#[test]
+fn a_device_with_too_few_storage_buffers() {
+    let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 5, ..Default::default() };
+    let gpu = Gpu::new(limits);
+    let words = ["max_storage_buffers_per_shader_stage", "offers 5", "6 is needed", "larger limit"];
+    let adam = Optimizer::builder().group(Adam::default(), [("w", 1)]);
+    refused(adam.build(&gpu.device, &gpu.queue), &words);
+    recovers(&gpu);
+}
+
+#[test]
+fn more_elements_than_any_device_holds() {
+    let gpu = Gpu::default();
+    refused(build(gpu, [("w", 1 << 50).into()]), &["`w`", "at most", "Correct the length"]);
+    recovers(gpu);
+}
+
+#[test]
+fn a_lost_device_gives_errors_and_nothing_hangs() {
+    let gpu = Gpu::new(wgpu::Limits::default());
+    let mut optimizer = build(&gpu, [("w", 100).into()]).expect("built");
+    let pending = optimizer.read_param("w").expect("started");
+    gpu.device.destroy();
+    // The copy was submitted before the device was lost: either it made it, or it says why not.
+    if let Err(error) = pending.wait() {
+        assert!(error.to_string().contains("reading values back"), "{error}");
+    }
+    refused(optimizer.read_param("w").and_then(|r| r.wait()), &["reading values back", "lost"]);
+    // Recording goes nowhere, but does not panic.
+    let mut encoder = gpu.encoder();
+    let _ = optimizer.step(&mut encoder);
+    refused(build(&gpu, [("w", 100).into()]), &["lost"]);
+    recovers(&Gpu::new(wgpu::Limits::default()));
+}
+
+fields! {
+    struct MyCoeffs { lr, gain }
+}
+fields! {
+    struct MyState { last }
+}
+
+/// A rule whose WGSL is given by its number.
+#[derive(Debug, Clone)]
+struct Mine<const TEXT: usize>;
+
+const TEXTS: [&str; 6] = [
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+         (*s).last = g; return p - c.lr * c.gain * g;
+     }",
+    "struct Coeffs { gain: f32, lr: f32 } struct State { last: Real }",
+    "struct Coeffs { lr: f32, gain: f32 } struct State { last: f32 }",
+    "struct Coeffs { lr: f32, gain: f32 }",
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return p - c.rate * g; }",
+    "struct Coeffs { lr: f32, gain: f32 } struct State { last: Real }",
+];
+
+impl<const TEXT: usize> Rule for Mine<TEXT> {
+    const NAME: &'static str = "mine";
+    const WGSL: &'static str = TEXTS[TEXT];
+    type Coeffs<T: Real> = MyCoeffs<T>;
+    type State<T: Copy> = MyState<T>;
+    fn lr(&self) -> f64 {
+        1.0
+    }
+    fn set_lr(&mut self, _: f64) {}
+    fn validate(&self) -> Result<(), Error> {
+        Check::new("Mine").finish()
+    }
+    fn before(&self) -> Before<f64> {
+        Before::default()
+    }
+    fn initial_state(&self) -> MyState<Option<f64>> {
+        MyState { last: Some(0.0) }
+    }
+    fn coeffs(&self, _: u64) -> MyCoeffs<f64> {
+        MyCoeffs { lr: 0.5, gain: 2.0 }
+    }
+    fn update<T: Real>(&self, c: &MyCoeffs<T>, p: T, g: T, s: &mut MyState<T>) -> T {
+        s.last = g;
+        p - c.lr * c.gain * g
+    }
+    fn variants() -> Vec<Self> {
+        vec![Self]
+    }
+}
+
+#[test]
+fn a_users_rule_with_a_mistake_in_its_wgsl() {
+    let gpu = Gpu::default();
+    fn build<const TEXT: usize>(gpu: &Gpu) -> Result<Optimizer, Error> {
+        Optimizer::builder().group(Mine::<TEXT>, [("w", 4)]).build(&gpu.device, &gpu.queue)
+    }
+    build::<0>(gpu).expect("a correct rule of one's own");
+    let lists = ["`mine`", "WGSL: gain: f32, lr: f32", "Rust: lr: f32, gain: f32"];
+    refused(build::<1>(gpu), &lists);
+    refused(build::<2>(gpu), &["struct State", "last: f32", "last: Real"]);
+    refused(build::<3>(gpu), &["no `struct State`", "struct State { last: Real }"]);
+    refused(build::<4>(gpu), &["mine", "rate"]);
+    refused(build::<5>(gpu), &["mine", "update"]);
+    recovers(gpu);
+}
+
+/// Messages are whole sentences that name what was expected and found.
+#[test]
+fn a_message_reads_well() {
+    let error = CpuOptimizer::<f32>::builder()
+        .group(Adam { betas: (0.9, 1.0), ..Default::default() }, [("w", 1)])
+        .build()
+        .expect_err("refused");
+    let expected: Cow<'_, str> =
+        "Adam: `betas.1` must be in [0, 1), but is 1. Give the share of the old \
+                                  average that a step keeps, such as 0.9"
+            .into();
+    assert_eq!(error.to_string(), expected);
+}

@@ -1,1 +1,60 @@
+//! Real sizes: beyond the default binding of 128 MiB, and beyond the default buffer of 256 MiB.
 
+use crate::common::gpu::Gpu;
+use wgpu_optim::{Optimizer, Param, SGD};
+
+/// The elements at and around every place where something ends: windows, buffers, the parameter.
+fn check(values: &[f32], expected: impl Fn(usize) -> f32) {
+    for (i, &found) in values.iter().enumerate() {
+        assert!(found == expected(i), "element {i}: {found} for {}", expected(i));
+    }
+}
+
+/// Small numbers whose sums are exact, another at every element nearby.
+fn pattern(i: usize) -> f32 {
+    (i % 1021) as f32 - 500.0
+}
+
+#[test]
+fn a_parameter_beyond_one_binding_and_one_buffer() {
+    let gpu = Gpu::default();
+    let len = (256 << 20) / 4 + 12_345;
+    let mut optimizer = Optimizer::builder()
+        .group(SGD { lr: 1.0, ..Default::default() }, [("w", len), ("b", 5)])
+        .build(&gpu.device, &gpu.queue)
+        .expect("built");
+    assert!(optimizer.param("w").expect("there").len() > 1, "more than one buffer");
+    optimizer.set_param("w", &vec![0.5; len]).expect("set");
+    let grads: Vec<_> = (0..len).map(pattern).collect();
+    optimizer.set_grad("w", &grads).expect("set");
+    let mut encoder = gpu.encoder();
+    optimizer.step(&mut encoder).expect("recorded");
+    gpu.submit(encoder);
+    let found = optimizer.read_param("w").and_then(|r| r.wait()).expect("read");
+    assert_eq!(found.len(), len);
+    check(&found, |i| 0.5 - pattern(i));
+}
+
+#[test]
+fn a_callers_buffer_beyond_one_binding_at_an_odd_offset() {
+    let gpu = Gpu::default();
+    let len = (128 << 20) / 4 + 777;
+    let mut values = vec![f32::MAX; len + 2];
+    values[1..=len].fill(0.5);
+    let params = gpu.buffer(&values);
+    let grads: Vec<_> = (0..len).map(pattern).collect();
+    let grads = gpu.buffer(&grads);
+    let param = Param::new("w", len).buffers(&params, &grads).offsets(4, 0);
+    let rule = SGD { lr: 1.0, momentum: 0.5, ..Default::default() };
+    let mut optimizer =
+        Optimizer::builder().group(rule, [param]).build(&gpu.device, &gpu.queue).expect("built");
+    assert_eq!(optimizer.dispatches(), 2);
+    for _ in 0..2 {
+        let mut encoder = gpu.encoder();
+        optimizer.step(&mut encoder).expect("recorded");
+        gpu.submit(encoder);
+    }
+    let found: Vec<f32> = gpu.read(&params).into_iter().map(f32::from_bits).collect();
+    assert_eq!([found[0], found[len + 1]], [f32::MAX; 2], "neighbours");
+    check(&found[1..=len], |i| 0.5 - 2.5 * pattern(i));
+}

@@ -1,1 +1,184 @@
+//! A second implementation, straight from the papers, one loop a rule, in f64. It shares nothing with
+//! the crate's rules: no coefficients computed ahead, no state kept in structs, none of its code.
 
+use crate::common::random::Random;
+use wgpu_optim::{Adagrad, Adam, AdamW, CpuOptimizer, DynRule, RMSprop, SGD};
+
+const STEPS: usize = 25;
+const LEN: usize = 64;
+
+/// Two roads to one number, each rounding a few dozen times on the way.
+const TOLERANCE: f64 = 1e-12;
+
+/// The gradients g₁ … g_T of each element.
+fn gradients() -> Vec<Vec<f64>> {
+    let mut random = Random::new(21);
+    (0..LEN)
+        .map(|_| random.wide_vec(STEPS, -3.0, 2.0).into_iter().map(f64::from).collect())
+        .collect()
+}
+
+fn start(element: usize) -> f64 {
+    (element as f64 - 30.0) / 10.0
+}
+
+/// Holds the crate's rule to a function from θ₀ and g₁ … g_T to θ_T.
+fn compare(rule: impl Into<Box<dyn DynRule>>, paper: impl Fn(f64, &[f64]) -> f64) {
+    let rule = rule.into();
+    let label = format!("{rule:?}");
+    let gradients = gradients();
+    let mut cpu = CpuOptimizer::<f64>::builder().group(rule, [("p", LEN)]).build().expect("built");
+    cpu.set_param("p", &(0..LEN).map(start).collect::<Vec<_>>()).expect("set");
+    for t in 0..STEPS {
+        let grad: Vec<_> = gradients.iter().map(|g| g[t]).collect();
+        cpu.set_grad("p", &grad).expect("set");
+        cpu.step().expect("stepped");
+    }
+    for (i, &found) in cpu.param("p").expect("there").iter().enumerate() {
+        let expected = paper(start(i), &gradients[i]);
+        let off = (found - expected).abs() / expected.abs().max(1.0);
+        assert!(off <= TOLERANCE, "{label}, element {i}: {found} for {expected}");
+    }
+}
+
+/// Kingma and Ba 2015, Algorithm 1; ε outside the root.
+#[test]
+fn adam() {
+    let (alpha, beta1, beta2, epsilon) = (0.02, 0.85, 0.97, 1e-6);
+    let rule = Adam { lr: alpha, betas: (beta1, beta2), eps: epsilon, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        // The moments as the weighted sums that the paper's equation 3 unrolls them to.
+        for t in 1..=gradients.len() {
+            let sum = |beta: f64, power: i32| -> f64 {
+                let terms = gradients[..t]
+                    .iter()
+                    .enumerate()
+                    .map(|(i, g)| (1.0 - beta) * beta.powi((t - 1 - i) as i32) * g.powi(power));
+                terms.sum::<f64>() / (1.0 - beta.powi(t as i32))
+            };
+            theta -= alpha * sum(beta1, 1) / (sum(beta2, 2).sqrt() + epsilon);
+        }
+        theta
+    });
+}
+
+/// Loshchilov and Hutter 2019, Algorithm 2, with the decay scaled by the learning rate as in PyTorch.
+#[test]
+fn adamw() {
+    let rule = AdamW { lr: 0.01, weight_decay: 0.3, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (mut m, mut v) = (0.0, 0.0);
+        for (t, g) in gradients.iter().enumerate() {
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            let m_hat = m / (1.0 - 0.9f64.powi(t as i32 + 1));
+            let v_hat = v / (1.0 - 0.999f64.powi(t as i32 + 1));
+            theta = theta - 0.01 * 0.3 * theta - 0.01 * m_hat / (v_hat.sqrt() + 1e-8);
+        }
+        theta
+    });
+}
+
+/// Reddi, Kale and Kumar 2018, Algorithm 2, with PyTorch's bias corrections; coupled decay.
+#[test]
+fn amsgrad() {
+    let rule = Adam { lr: 0.01, weight_decay: 0.1, amsgrad: true, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (mut m, mut v, mut v_max) = (0.0, 0.0, 0.0f64);
+        for (t, g) in gradients.iter().enumerate() {
+            let g = g + 0.1 * theta;
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            v_max = v_max.max(v);
+            let m_hat = m / (1.0 - 0.9f64.powi(t as i32 + 1));
+            let v_hat = v_max / (1.0 - 0.999f64.powi(t as i32 + 1));
+            theta -= 0.01 * m_hat / (v_hat.sqrt() + 1e-8);
+        }
+        theta
+    });
+}
+
+/// Duchi, Hazan and Singer 2011, the diagonal update: each step divides by the norm of the history.
+#[test]
+fn adagrad() {
+    let rule = Adagrad { lr: 0.1, lr_decay: 0.05, ..Default::default() };
+    compare(rule, |theta, gradients| {
+        let step = |t: usize| {
+            let norm = gradients[..=t].iter().map(|g| g * g).sum::<f64>().sqrt();
+            0.1 / (1.0 + t as f64 * 0.05) * gradients[t] / (norm + 1e-10)
+        };
+        theta - (0..gradients.len()).map(step).sum::<f64>()
+    });
+}
+
+/// Hinton 2012, lecture 6e, slide 29, here maximizing; and with momentum.
+#[test]
+fn rmsprop() {
+    for momentum in [0.0, 0.8] {
+        let rule = RMSprop { lr: 0.01, alpha: 0.9, momentum, maximize: true, ..Default::default() };
+        compare(rule, |mut theta, gradients| {
+            let (mut mean_square, mut velocity) = (0.0, 0.0);
+            for g in gradients {
+                mean_square = 0.9 * mean_square + 0.1 * g * g;
+                velocity = momentum * velocity + g / (f64::sqrt(mean_square) + 1e-8);
+                theta += 0.01 * velocity;
+            }
+            theta
+        });
+    }
+}
+
+/// Graves 2013, equations 38 to 41: n − g² is the variance of the gradients under the weights.
+#[test]
+fn centered_rmsprop() {
+    let rule = RMSprop { lr: 0.01, alpha: 0.9, eps: 1e-4, centered: true, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        for t in 0..gradients.len() {
+            let mean = |f: &dyn Fn(f64) -> f64| -> f64 {
+                let weights = (0..=t).map(|i| 0.1 * 0.9f64.powi((t - i) as i32));
+                weights.zip(gradients).map(|(w, &g)| w * f(g)).sum()
+            };
+            let variance = mean(&|g| g * g) - mean(&|g| g).powi(2);
+            theta -= 0.01 * gradients[t] / (variance.sqrt() + 1e-4);
+        }
+        theta
+    });
+}
+
+/// Plain gradient descent: the sum of the steps.
+#[test]
+fn sgd() {
+    let rule = SGD { lr: 0.05, ..Default::default() };
+    compare(rule, |theta, gradients| theta - 0.05 * gradients.iter().sum::<f64>());
+}
+
+/// Polyak 1964: each gradient acts on in a geometric series. The first is not dampened.
+#[test]
+fn momentum() {
+    let (mu, dampening) = (0.9f64, 0.25);
+    let rule = SGD { lr: 0.05, momentum: mu, dampening, ..Default::default() };
+    compare(rule, |theta, gradients| {
+        let last = gradients.len();
+        let total = |(i, g): (usize, &f64)| {
+            let taken = if i == 0 { 1.0 } else { 1.0 - dampening };
+            taken * g * (1.0 - mu.powi((last - i) as i32)) / (1.0 - mu)
+        };
+        theta - 0.05 * gradients.iter().enumerate().map(total).sum::<f64>()
+    });
+}
+
+/// Sutskever et al. 2013, equations 3 and 4, in the point where the gradient is taken.
+#[test]
+fn nesterov() {
+    let (mu, lr) = (0.8, 0.05);
+    let rule = SGD { lr, momentum: mu, nesterov: true, ..Default::default() };
+    compare(rule, |theta, gradients| {
+        // θ + μ·v is what PyTorch calls the parameter.
+        let (mut position, mut velocity) = (theta, 0.0);
+        for g in gradients {
+            velocity = mu * velocity - lr * g;
+            position += velocity;
+        }
+        position + mu * velocity
+    });
+}

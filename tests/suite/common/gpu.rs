@@ -11,15 +11,20 @@ pub struct Gpu {
 }
 
 pub fn adapter() -> wgpu::Adapter {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    let adapter = INSTANCE.get_or_init(instance).request_adapter(&Default::default());
+    pollster::block_on(adapter).expect(
+        "these tests need a GPU adapter, and there is none: run scripts/test, which installs \
+         Mesa's lavapipe, a Vulkan driver for the CPU",
+    )
+}
+
+fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     if std::env::var("WGPU_BACKEND").is_err() {
         descriptor.backends = wgpu::Backends::PRIMARY;
     }
-    let instance = wgpu::Instance::new(descriptor);
-    pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).expect(
-        "these tests need a GPU adapter, and there is none: run scripts/test, which installs \
-         Mesa's lavapipe, a Vulkan driver for the CPU",
-    )
+    wgpu::Instance::new(descriptor)
 }
 
 impl Gpu {
@@ -95,9 +100,14 @@ impl Gpu {
         });
         let mut encoder = self.encoder();
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
-        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., |r| r.expect("mapped"));
+        // Another test's thread may run the callback, a little after this one's poll.
+        let (sender, mapped) = std::sync::mpsc::channel();
+        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
+            sender.send(result).expect("the test waits");
+        });
         self.submit(encoder);
         self.device.poll(wgpu::PollType::wait_indefinitely()).expect("polled");
+        mapped.recv().expect("a result").expect("mapped");
         let view = staging.slice(..).get_mapped_range().expect("mapped");
         bytemuck::pod_collect_to_vec(&view)
     }
