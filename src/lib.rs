@@ -1,4 +1,92 @@
-//! Fused optimizers for wgpu.
+//! Fused optimizers for [wgpu]: SGD, AdaGrad, RMSprop, Adam and AdamW as WGSL compute shaders that
+//! update a whole model in a few dispatches, inside your own device, buffers and command encoder.
+//!
+//! - **Recorded, not submitted.** [`Optimizer::step`] records into commands of yours. It creates
+//!   nothing on the GPU, reads nothing back, and never submits or waits.
+//! - **Whole model, few dispatches.** A model held in one parameter and one gradient buffer is one
+//!   dispatch, whatever its number of tensors and groups. Sizes beyond 65 535 workgroups, one binding
+//!   or one buffer are cut into windows.
+//! - **Any placement.** Parameters and gradients lie in your buffers at any offset that is a multiple
+//!   of 4 bytes, or in an arena that the optimizer allocates. Nothing outside a parameter's own elements is
+//!   ever written.
+//! - **PyTorch's names, defaults and formulas**, each held to PyTorch's own trajectories.
+//! - **A CPU twin.** [`CpuOptimizer`] has the same nouns over `f32` and `f64`, serial and parallel.
+//!
+//! # An engine on the GPU
+//!
+//! Your forward and backward passes, then our step, in one encoder:
+//!
+//! ```no_run
+//! # fn forward_and_backward(_: &mut wgpu::CommandEncoder) {}
+//! use wgpu_optim::{AdamW, Optimizer, Param, wgpu};
+//!
+//! # fn example(
+//! #     device: &wgpu::Device,
+//! #     queue: &wgpu::Queue,
+//! #     [w1, w1_grad, b1, b1_grad]: [&wgpu::Buffer; 4],
+//! # ) -> Result<(), wgpu_optim::Error> {
+//! let weights = AdamW { lr: 3e-4, weight_decay: 0.1, ..Default::default() };
+//! let biases = AdamW { weight_decay: 0.0, ..weights };
+//! let mut optimizer = Optimizer::builder()
+//!     .group(weights, [Param::new("w1", 784 * 128).buffers(w1, w1_grad)])
+//!     .group(biases, [Param::new("b1", 128).buffers(b1, b1_grad)])
+//!     .build(device, queue)?;
+//!
+//! for batch in 0..100 {
+//!     let mut encoder = device.create_command_encoder(&Default::default());
+//!     forward_and_backward(&mut encoder);
+//!     optimizer.step(&mut encoder)?;
+//!     queue.submit([encoder.finish()]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A training loop on the host
+//!
+//! Gradients come from slices or [`ndarray`] arrays; parameters are read back when you want them:
+//!
+//! ```no_run
+//! # fn gradient(_: &[f32]) -> Vec<f32> { vec![0.0; 10] }
+//! # fn example(device: &wgpu_optim::wgpu::Device, queue: &wgpu_optim::wgpu::Queue)
+//! #     -> Result<(), wgpu_optim::Error> {
+//! use wgpu_optim::{Adam, Optimizer};
+//!
+//! let mut optimizer =
+//!     Optimizer::builder().group(Adam::default(), [("w", 10)]).build(device, queue)?;
+//! optimizer.set_param("w", &[0.5; 10])?;
+//! for _ in 0..100 {
+//!     let w = optimizer.read_param("w")?.wait()?;
+//!     optimizer.set_grad("w", &gradient(&w))?;
+//!     let mut encoder = device.create_command_encoder(&Default::default());
+//!     optimizer.step(&mut encoder)?;
+//!     queue.submit([encoder.finish()]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The rules
+//!
+//! [`SGD`], [`Adagrad`], [`RMSprop`], [`Adam`] and [`AdamW`]; each one's page has its formula, states and
+//! paper. Hyperparameters are `f64` and public; change them between steps by [`Optimizer::set_lr`] and
+//! [`Optimizer::set_rule`], which recompile nothing. Your own rule is a WGSL function and a [`Rule`].
+//!
+//! # Precision
+//!
+//! Coefficients such as bias corrections are computed on the host in f64 and rounded once. On the GPU all
+//! is f32, with WGSL's accuracy: a step is the exact one of inputs that differ by a few ulps, and the
+//! tests hold each to that. Inputs and states are meant to have magnitudes from 1e-18 to 1e18, or to be
+//! zero. Beyond, squares leave f32's range: where g² overflows, the second moment is infinite and the
+//! element stands still; where it underflows (or is flushed to zero, as GPUs may), `eps` alone divides.
+//! A NaN in a gradient makes its element's parameter and states NaN, and no other's.
+//!
+//! # Features
+//!
+//! - `rayon` (default): [`CpuOptimizer::par_step`].
+//!
+//! wgpu's backends are your choice: depend on `wgpu` with the ones you want. It is re-exported as
+//! [`wgpu`](mod@wgpu), and there is one major version of this crate for each of wgpu's.
 
 // Users read the documentation before the code, and what a function can fail with is part of it.
 #![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]

@@ -3,9 +3,9 @@
 use crate::common::cases::{cases, label};
 use crate::common::exact::Arrays;
 use crate::common::gpu::Gpu;
-use crate::common::model::{Model, PLACEMENTS, Placement, name};
+use crate::common::model::{CANARY, Model, PLACEMENTS, Placement, name};
 use crate::common::random::Random;
-use wgpu_optim::{Adam, AdamW, DynRule, Optimizer, Param};
+use wgpu_optim::{Adam, AdamW, DynRule, Optimizer, Param, wgpu};
 
 /// All arrays of one long parameter, cut into parameters of these lengths, after three steps.
 fn run(gpu: &'static Gpu, rule: &dyn DynRule, lens: &[usize], placement: Placement) -> Arrays {
@@ -131,4 +131,27 @@ fn tightly_packed_neighbours_survive_each_other() {
     }
     let expected = 0.5f32.powi(8).to_bits();
     assert!(gpu.read(&params).iter().all(|&bits| bits == expected));
+}
+
+/// The arena pads parameters to whole blocks. What lies there is nobody's too: an engine may keep its
+/// own in it.
+#[test]
+fn the_arenas_padding_is_not_written() {
+    let gpu = Gpu::default();
+    for len in [1, 3, 255, 257] {
+        let rule = AdamW { lr: 1.0, weight_decay: 0.5, ..Default::default() };
+        let mut model = Model::new(gpu, rule.into(), &[len], Placement::Arena).expect("built");
+        let buffer = |slices: Vec<wgpu::BufferSlice<'_>>| slices[0].buffer().clone();
+        let params = buffer(model.optimizer.param("p0").expect("there"));
+        let grads = buffer(model.optimizer.grad("p0").expect("there"));
+        let canaries = vec![CANARY; params.size() as usize / 4];
+        gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&canaries));
+        gpu.queue.write_buffer(&grads, 0, bytemuck::cast_slice(&canaries));
+        model.optimizer.set_param("p0", &vec![1.0; len]).expect("set");
+        model.optimizer.set_grad("p0", &vec![1.0; len]).expect("set");
+        model.step();
+        let found = gpu.read(&params);
+        assert!(found[..len].iter().all(|&bits| f32::from_bits(bits) == -0.5), "the step happened");
+        assert!(found[len..].iter().all(|&bits| bits == CANARY), "length {len}");
+    }
 }

@@ -1,1 +1,119 @@
+//! The README and ARCHITECTURE.md say what is so.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use wgpu_optim::DynRule;
+use wgpu_optim::rules::all;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).expect("a file of the project")
+}
+
+/// f32 bytes that a step moves for one parameter.
+fn bytes(rule: &dyn DynRule) -> usize {
+    4 * (3 + 2 * rule.states().len())
+}
+
+/// The rules by name, each with its variants.
+fn rules() -> BTreeMap<&'static str, Vec<Box<dyn DynRule>>> {
+    let mut rules = BTreeMap::<_, Vec<_>>::new();
+    for rule in all() {
+        rules.entry(rule.name()).or_default().push(rule);
+    }
+    rules
+}
+
+#[test]
+fn the_table_of_rules_is_the_list_of_rules() {
+    let readme = read("README.md");
+    let rows: BTreeMap<_, _> = readme
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let name = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?;
+            Some((name.to_lowercase(), cells.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>()))
+        })
+        .collect();
+    let rules = rules();
+    assert!(rows.keys().eq(rules.keys()), "{:?} and {:?}", rows.keys(), rules.keys());
+    for (name, variants) in &rules {
+        let row = &rows[*name];
+        let (options, states, cost) = (&row[2], &row[3], &row[4]);
+        for (option, _) in variants[0].options() {
+            let option = option.trim_start_matches("has_");
+            assert!(options.contains(option), "{name}'s row lacks the option {option}");
+        }
+        if !states.starts_with("as ") {
+            for state in variants[0].state_names() {
+                assert!(states.contains(&format!("`{state}`")), "{name}'s row lacks {state}");
+            }
+        }
+        let least = variants.iter().map(|rule| bytes(rule.as_ref())).min().expect("a variant");
+        assert!(cost.starts_with(&least.to_string()), "{name} moves {least} bytes, not {cost}");
+    }
+}
+
+#[test]
+fn the_readme_names_its_two_commands() {
+    let readme = read("README.md");
+    for command in ["cargo run --release --example train", "scripts/test"] {
+        assert!(readme.contains(command), "{command}");
+    }
+    assert!(read(".ci/run").contains("scripts/test"));
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Whether code, comments left out, names a path.
+fn names(code: &str, path: &str) -> bool {
+    code.lines().any(|line| line.split("//").next().unwrap_or_default().contains(path))
+}
+
+#[test]
+fn arrows_between_rooms_point_one_way() {
+    let src = root().join("src");
+    for file in sources(&src) {
+        let room = file.strip_prefix(&src).expect("within").to_string_lossy().into_owned();
+        if room == "lib.rs" {
+            continue;
+        }
+        let code = read(&file);
+        let in_gpu = room.starts_with("gpu");
+        assert!(in_gpu || !names(&code, "wgpu::"), "{room} names wgpu");
+        assert!(in_gpu || !names(&code, "crate::gpu"), "{room} knows the GPU");
+        assert!(room == "cpu.rs" || !names(&code, "crate::cpu"), "{room} knows the CPU");
+        let threads = names(&code, "rayon") || names(&code, "std::thread");
+        assert!(room == "cpu.rs" || !threads, "{room} knows threads");
+    }
+}
+
+/// A rule is two files of one stem.
+#[test]
+fn every_rule_has_a_twin_of_the_same_stem() {
+    let stems = |folder: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).expect("a folder");
+        let mut stems: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .map(|path| path.file_stem().expect("a stem").to_string_lossy().into_owned())
+            .filter(|stem| stem != "mod")
+            .collect();
+        stems.sort();
+        stems
+    };
+    assert_eq!(stems("src/rules"), stems("shaders/rules"));
+}
