@@ -1,7 +1,7 @@
 //! The reference driver on ndarray: serial, or parallel where no GPU is found.
 
 use crate::error::Error;
-use crate::groups::Groups;
+use crate::groups::{Group, Groups};
 use crate::rule::{DynRule, Real, Run};
 use crate::values::Values;
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
@@ -131,10 +131,9 @@ impl<T: Real> CpuOptimizer<T> {
 
     /// Counts the step in every group; the groups' coefficients for it.
     fn advance(&mut self) -> Vec<Vec<f64>> {
-        let next = |group: &mut crate::groups::Group| {
-            group.steps += 1;
+        let next = |group: &mut Group| {
             let mut coeffs = Vec::new();
-            group.rule.coeffs(group.steps, &mut coeffs);
+            group.advance(&mut coeffs);
             coeffs
         };
         self.groups.groups.iter_mut().map(next).collect()

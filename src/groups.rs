@@ -11,6 +11,17 @@ pub(crate) struct Group {
     pub rule: Box<dyn DynRule>,
     /// Steps taken.
     pub steps: u64,
+    /// What the rule keeps for the whole group.
+    pub scalars: Vec<f64>,
+}
+
+impl Group {
+    /// Takes the step count one further and appends that step's coefficients.
+    pub fn advance(&mut self, coeffs: &mut Vec<f64>) {
+        self.steps += 1;
+        self.rule.advance(self.steps, &mut self.scalars);
+        self.rule.coeffs(self.steps, &self.scalars, coeffs);
+    }
 }
 
 /// A parameter's name, size and group.
@@ -33,7 +44,8 @@ impl Groups {
     /// Adds a group; its parameters follow by [`Self::add_param`].
     pub fn add_group(&mut self, rule: Box<dyn DynRule>) -> Result<(), Error> {
         rule.validate()?;
-        self.groups.push(Group { rule, steps: 0 });
+        let scalars = rule.scalars().into_iter().map(|scalar| scalar.value).collect();
+        self.groups.push(Group { rule, steps: 0, scalars });
         Ok(())
     }
 

@@ -111,6 +111,8 @@ pub use gpu::{Builder, Optimizer, Param, Readback};
 #[doc(hidden)]
 pub use rule::Run;
 pub use rule::{Before, DynRule, Fields, MAX_STATES, Real, Rule, StateInit};
-pub use rules::{Adagrad, Adam, AdamW, RMSprop, SGD};
+pub use rules::{
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+};
 pub use values::Values;
 pub use wgpu;

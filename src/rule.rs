@@ -172,6 +172,14 @@ impl Before<f64> {
     }
 }
 
+impl Before<f64> {
+    /// Decoupled or coupled decay, for rules that have both.
+    #[must_use]
+    pub fn decay(self, decoupled: bool, lr: f64, weight_decay: f64) -> Self {
+        if decoupled { self.decoupled(lr, weight_decay) } else { self.coupled(weight_decay) }
+    }
+}
+
 impl<T: Real> Before<T> {
     /// The parameter and gradient that the rule sees.
     #[inline(always)]
@@ -226,8 +234,17 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     /// Each state's value before the first step, or `None` where the options leave it unused: such a
     /// state has no memory, and the formula must not read it.
     fn initial_state(&self) -> Self::State<Option<f64>>;
+    /// Numbers that a whole group keeps from step to step, such as NAdam's `mu_product`.
+    fn scalars(&self) -> Vec<StateInit> {
+        Vec::new()
+    }
+    /// Takes the group's [`scalars`](Self::scalars) to this step, counted from 1, before its
+    /// coefficients are asked for.
+    fn advance(&self, step: u64, scalars: &mut [f64]) {
+        let _ = (step, scalars);
+    }
     /// The coefficients of a step, counted from 1, in f64. Both drivers round them once.
-    fn coeffs(&self, step: u64) -> Self::Coeffs<f64>;
+    fn coeffs(&self, step: u64, scalars: &[f64]) -> Self::Coeffs<f64>;
     /// One element's step: the new parameter, and the new state in place.
     fn update<T: Real>(&self, c: &Self::Coeffs<T>, p: T, g: T, s: &mut Self::State<T>) -> T;
     /// One value of the rule for each way its options can be set, for tests and benches to walk.
@@ -246,7 +263,7 @@ pub struct Run<'a, T> {
     pub states: &'a mut [&'a mut [T]],
 }
 
-/// A state in use: its name and its value before the first step.
+/// A state in use, or a group's scalar: its name and its value before the first step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StateInit {
     /// The state's name, as PyTorch calls it.
@@ -278,8 +295,12 @@ pub trait DynRule: Debug + Send + Sync {
     fn state_names(&self) -> &'static [&'static str];
     /// The names of the rule's coefficients.
     fn coeff_names(&self) -> &'static [&'static str];
+    /// [`Rule::scalars`].
+    fn scalars(&self) -> Vec<StateInit>;
+    /// [`Rule::advance`].
+    fn advance(&self, step: u64, scalars: &mut [f64]);
     /// Appends one step's coefficients: [`Before`] first, then the rule's own.
-    fn coeffs(&self, step: u64, out: &mut Vec<f64>);
+    fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>);
     /// A copy.
     fn boxed(&self) -> Box<dyn DynRule>;
     #[doc(hidden)]
@@ -334,9 +355,15 @@ impl<R: Rule> DynRule for R {
     fn coeff_names(&self) -> &'static [&'static str] {
         <R::Coeffs<f64> as Fields<f64>>::NAMES
     }
-    fn coeffs(&self, step: u64, out: &mut Vec<f64>) {
+    fn scalars(&self) -> Vec<StateInit> {
+        Rule::scalars(self)
+    }
+    fn advance(&self, step: u64, scalars: &mut [f64]) {
+        Rule::advance(self, step, scalars);
+    }
+    fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>) {
         self.before().each(|_, x| out.push(x));
-        Rule::coeffs(self, step).each(|_, x| out.push(x));
+        Rule::coeffs(self, step, scalars).each(|_, x| out.push(x));
     }
     fn boxed(&self) -> Box<dyn DynRule> {
         Box::new(self.clone())

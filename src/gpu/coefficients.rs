@@ -75,21 +75,21 @@ impl Coefficients {
         Self { layout, kernels, slot_bytes, slots, coeffs: Vec::new(), upload: Vec::new() }
     }
 
-    /// Uploads the coefficients of the next step of every group.
+    /// Takes every group to its next step and uploads the coefficients for it. If it fails, no group
+    /// has moved.
     pub fn upload(
         &mut self,
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        groups: &Groups,
+        groups: &mut Groups,
     ) -> Result<Slot, Error> {
         let slot = self.take_slot(device)?;
         self.upload.clear();
         for kernel in &self.kernels {
             self.upload.resize(kernel.offset as usize, 0);
             for &group in &kernel.groups {
-                let group = &groups.groups[group];
                 self.coeffs.clear();
-                group.rule.coeffs(group.steps + 1, &mut self.coeffs);
+                groups.groups[group].advance(&mut self.coeffs);
                 let bytes = self.coeffs.iter().flat_map(|&x| (x as f32).to_le_bytes());
                 self.upload.extend(bytes);
             }

@@ -66,10 +66,7 @@ impl Optimizer {
     /// # Errors
     /// As [`Self::step`].
     pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
-        let slot = self.coefficients.upload(&self.device, &self.queue, &self.groups)?;
-        for group in &mut self.groups.groups {
-            group.steps += 1;
-        }
+        let slot = self.coefficients.upload(&self.device, &self.queue, &mut self.groups)?;
         // The slot is free again when the commands have run, or were dropped without running.
         let in_use = slot.in_use;
         pass.on_submitted_work_done(move || drop(in_use));

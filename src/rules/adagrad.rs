@@ -96,7 +96,7 @@ impl Rule for Adagrad {
     fn initial_state(&self) -> AdagradState<Option<f64>> {
         AdagradState { sum: Some(self.initial_accumulator_value) }
     }
-    fn coeffs(&self, step: u64) -> AdagradCoeffs<f64> {
+    fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdagradCoeffs<f64> {
         let elapsed = step.saturating_sub(1) as f64;
         AdagradCoeffs { step_size: self.lr / (1.0 + elapsed * self.lr_decay), eps: self.eps }
     }

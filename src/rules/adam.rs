@@ -129,7 +129,7 @@ impl Rule for Adam {
             max_exp_avg_sq: self.amsgrad.then_some(0.0),
         }
     }
-    fn coeffs(&self, step: u64) -> AdamCoeffs<f64> {
+    fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdamCoeffs<f64> {
         let (beta1, beta2) = self.betas;
         let t = step as f64;
         AdamCoeffs {
@@ -219,8 +219,8 @@ impl Rule for AdamW {
     fn initial_state(&self) -> AdamState<Option<f64>> {
         self.adam().initial_state()
     }
-    fn coeffs(&self, step: u64) -> AdamCoeffs<f64> {
-        Rule::coeffs(&self.adam(), step)
+    fn coeffs(&self, step: u64, scalars: &[f64]) -> AdamCoeffs<f64> {
+        Rule::coeffs(&self.adam(), step, scalars)
     }
     #[inline(always)]
     fn update<T: Real>(&self, c: &AdamCoeffs<T>, p: T, g: T, s: &mut AdamState<T>) -> T {

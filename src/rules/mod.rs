@@ -21,9 +21,16 @@ macro_rules! rules {
 }
 
 rules! {
+    adabelief: AdaBelief;
+    adadelta: Adadelta;
     adagrad: Adagrad;
     adam: Adam, AdamW;
+    adamax: Adamax;
+    lion: Lion;
+    nadam: NAdam;
+    radam: RAdam;
     rmsprop: RMSprop;
+    rprop: Rprop;
     sgd: SGD;
 }
 

@@ -129,7 +129,7 @@ impl Rule for RMSprop {
             momentum_buffer: self.has_momentum().then_some(0.0),
         }
     }
-    fn coeffs(&self, _step: u64) -> RMSpropCoeffs<f64> {
+    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> RMSpropCoeffs<f64> {
         RMSpropCoeffs {
             lr: self.lr,
             alpha: self.alpha,

@@ -112,7 +112,7 @@ impl Rule for SGD {
     fn initial_state(&self) -> SGDState<Option<f64>> {
         SGDState { momentum_buffer: self.has_momentum().then_some(0.0) }
     }
-    fn coeffs(&self, step: u64) -> SGDCoeffs<f64> {
+    fn coeffs(&self, step: u64, _scalars: &[f64]) -> SGDCoeffs<f64> {
         SGDCoeffs {
             lr: self.lr,
             momentum: self.momentum,

@@ -2,7 +2,7 @@
 //! parameters and every state, several steps.
 
 use crate::common::cases::{cases, label};
-use crate::common::exact::check_step;
+use crate::common::exact::{check_step, coeffs_at};
 use crate::common::gpu::Gpu;
 use crate::common::model::{Model, PLACEMENTS, Placement};
 use crate::common::random::Random;
@@ -101,8 +101,7 @@ fn same_f32(found: f32, expected: f32) -> bool {
 
 /// The first step of the reference in f32.
 fn f32_step(rule: &dyn DynRule, grads: &[f32], arrays: &mut [Vec<f32>]) {
-    let mut coeffs = Vec::new();
-    rule.coeffs(1, &mut coeffs);
+    let coeffs = coeffs_at(rule, 1);
     let (params, states) = arrays.split_at_mut(1);
     let mut states: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
     f32::run(rule, &coeffs, Run { params: &mut params[0], grads, states: &mut states });
@@ -141,7 +140,7 @@ fn the_parallel_driver_equals_the_serial_one_bit_for_bit() {
 fn bias_corrections_are_exact_to_f32_rounding_up_to_ten_million_steps() {
     let rule = Adam::default();
     for step in [1, 2, 3, 10, 1_000, 65_537, 1_000_000, 10_000_000] {
-        let coeffs = wgpu_optim::Rule::coeffs(&rule, step);
+        let coeffs = wgpu_optim::Rule::coeffs(&rule, step, &[]);
         // ln β by its series around 1, and 1 − βᵗ = −expm1(t·ln β): another road to the same number.
         let bias = |one_minus_beta: f64| -f64::exp_m1(step as f64 * f64::ln_1p(-one_minus_beta));
         let step_size = rule.lr / bias(1.0 - rule.betas.0);

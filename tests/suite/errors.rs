@@ -4,8 +4,8 @@ use crate::common::gpu::Gpu;
 use std::borrow::Cow;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    Adagrad, Adam, AdamW, Before, Check, CpuOptimizer, DynRule, Error, Optimizer, Param, RMSprop,
-    Real, Rule, SGD, fields,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Before, Check, CpuOptimizer, DynRule, Error,
+    Lion, NAdam, Optimizer, Param, RAdam, RMSprop, Real, Rprop, Rule, SGD, fields,
 };
 
 /// Refused with a message that has all these words.
@@ -167,6 +167,19 @@ fn hyperparameters_out_of_range() {
         check(AdamW { betas: (0.9, bad), ..Default::default() }.into(), &["`betas.1`", "[0, 1)"]);
         check(RMSprop { alpha: bad, ..Default::default() }.into(), &["`alpha`", "[0, 1)"]);
     }
+    for bad in [f64::NAN, -1.0, f64::INFINITY] {
+        check(Adadelta { eps: bad, ..Default::default() }.into(), &["Adadelta", "`eps`"]);
+        check(Adamax { lr: bad, ..Default::default() }.into(), &["Adamax", "`lr`"]);
+        check(Lion { weight_decay: bad, ..Default::default() }.into(), &["Lion", "`weight_decay`"]);
+        check(NAdam { momentum_decay: bad, ..Default::default() }.into(), &["`momentum_decay`"]);
+        check(RAdam { eps: bad, ..Default::default() }.into(), &["RAdam", "`eps`"]);
+        check(AdaBelief { eps_root: bad, ..Default::default() }.into(), &["`eps_root`"]);
+        check(Rprop { etas: (0.5, bad), ..Default::default() }.into(), &["Rprop", "`etas`"]);
+        check(Rprop { step_sizes: (bad, 1.0), ..Default::default() }.into(), &["`step_sizes`"]);
+        check(Adadelta { rho: bad, ..Default::default() }.into(), &["`rho`", "[0, 1)"]);
+        check(Adamax { betas: (bad, 0.9), ..Default::default() }.into(), &["`betas.0`"]);
+        check(Lion { betas: (0.9, bad), ..Default::default() }.into(), &["`betas.1`"]);
+    }
     let nesterov = SGD { nesterov: true, ..Default::default() };
     check(nesterov.into(), &["`nesterov`", "momentum above 0", "momentum 0"]);
     let damped = SGD { dampening: 0.1, momentum: 0.9, ..nesterov };
@@ -269,7 +282,7 @@ impl<const TEXT: usize> Rule for Mine<TEXT> {
     fn initial_state(&self) -> MyState<Option<f64>> {
         MyState { last: Some(0.0) }
     }
-    fn coeffs(&self, _: u64) -> MyCoeffs<f64> {
+    fn coeffs(&self, _: u64, _: &[f64]) -> MyCoeffs<f64> {
         MyCoeffs { lr: 0.5, gain: 2.0 }
     }
     fn update<T: Real>(&self, c: &MyCoeffs<T>, p: T, g: T, s: &mut MyState<T>) -> T {

@@ -56,6 +56,8 @@ fn learning_rates(rule: &dyn DynRule) -> (f64, f64) {
         "rmsprop" if momentum => (0.005, 5e-4),
         "rmsprop" => (0.05, 5e-3),
         "adagrad" => (0.5, 0.5),
+        "adadelta" => (10.0, 3.0),
+        "lion" => (0.05, 0.01),
         _ => (0.1, 0.05),
     }
 }

@@ -2,7 +2,10 @@
 //! the crate's rules: no coefficients computed ahead, no state kept in structs, none of its code.
 
 use crate::common::random::Random;
-use wgpu_optim::{Adagrad, Adam, AdamW, CpuOptimizer, DynRule, RMSprop, SGD};
+use wgpu_optim::{
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, Lion, NAdam, RAdam,
+    RMSprop, Rprop, SGD,
+};
 
 const STEPS: usize = 25;
 const LEN: usize = 64;
@@ -180,5 +183,159 @@ fn nesterov() {
             position += velocity;
         }
         position + mu * velocity
+    });
+}
+
+/// Zeiler 2012, Algorithm 1.
+#[test]
+fn adadelta() {
+    let rule = Adadelta { lr: 0.7, rho: 0.8, eps: 1e-4, ..Default::default() };
+    compare(rule, |mut x, gradients| {
+        let (mut mean_g2, mut mean_dx2) = (0.0, 0.0);
+        let rms = |mean: f64| (mean + 1e-4).sqrt();
+        for g in gradients {
+            mean_g2 = 0.8 * mean_g2 + (1.0 - 0.8) * g * g;
+            let dx = -(rms(mean_dx2) / rms(mean_g2)) * g;
+            mean_dx2 = 0.8 * mean_dx2 + (1.0 - 0.8) * dx * dx;
+            x += 0.7 * dx;
+        }
+        x
+    });
+}
+
+/// Kingma and Ba 2015, Algorithm 2: the maximum over the history, each gradient decayed by its age.
+#[test]
+fn adamax() {
+    let rule = Adamax { lr: 0.02, betas: (0.8, 0.9), eps: 1e-6, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let mut m = 0.0;
+        for t in 0..gradients.len() {
+            m = 0.8 * m + (1.0 - 0.8) * gradients[t];
+            let aged = |i: usize| 0.9f64.powi((t - i) as i32) * (gradients[i].abs() + 1e-6);
+            let u = (0..=t).map(aged).fold(0.0, f64::max);
+            theta -= 0.02 / (1.0 - 0.8f64.powi(t as i32 + 1)) * m / u;
+        }
+        theta
+    });
+}
+
+/// Dozat 2016, Algorithm 2, with the schedule of its section 2 and decoupled decay.
+#[test]
+fn nadamw() {
+    let rule = NAdam {
+        lr: 0.02,
+        weight_decay: 0.1,
+        momentum_decay: 0.05,
+        decoupled_weight_decay: true,
+        ..Default::default()
+    };
+    compare(rule, |mut theta, gradients| {
+        let mu = |t: usize| 0.9 * (1.0 - 0.5 * 0.96f64.powf(0.05 * t as f64));
+        let (mut m, mut n) = (0.0, 0.0);
+        for (i, g) in gradients.iter().enumerate() {
+            let t = i + 1;
+            let product = |last: usize| (1..=last).map(mu).product::<f64>();
+            m = 0.9 * m + (1.0 - 0.9) * g;
+            n = 0.999 * n + (1.0 - 0.999) * g * g;
+            let g_hat = g / (1.0 - product(t));
+            let m_hat = m / (1.0 - product(t + 1));
+            let n_hat = n / (1.0 - 0.999f64.powi(t as i32));
+            let m_bar = (1.0 - mu(t)) * g_hat + mu(t + 1) * m_hat;
+            theta -= 0.02 * 0.1 * theta;
+            theta -= 0.02 * m_bar / (n_hat.sqrt() + 1e-8);
+        }
+        theta
+    });
+}
+
+/// Liu et al. 2020, Algorithm 2. With β2 = 0.9 the variance is bounded from step 6 on.
+#[test]
+fn radam() {
+    let rule = RAdam { lr: 0.02, betas: (0.8, 0.9), ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (mut m, mut v) = (0.0, 0.0);
+        let rho_inf = 2.0 / (1.0 - 0.9) - 1.0;
+        for (i, g) in gradients.iter().enumerate() {
+            let t = i as f64 + 1.0;
+            m = 0.8 * m + (1.0 - 0.8) * g;
+            v = 0.9 * v + (1.0 - 0.9) * g * g;
+            let m_hat = m / (1.0 - 0.8f64.powf(t));
+            let rho = rho_inf - 2.0 * t * 0.9f64.powf(t) / (1.0 - 0.9f64.powf(t));
+            if rho > 5.0 {
+                let l = (1.0 - 0.9f64.powf(t)).sqrt() / (f64::sqrt(v) + 1e-8);
+                let r = ((rho - 4.0) * (rho - 2.0) * rho_inf
+                    / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho))
+                    .sqrt();
+                theta -= 0.02 * m_hat * r * l;
+            } else {
+                theta -= 0.02 * m_hat;
+            }
+        }
+        theta
+    });
+}
+
+/// Riedmiller and Braun 1993, section 4, in the later variant that does not take a step back (iRprop−,
+/// Igel and Hüsken 2000).
+#[test]
+fn rprop() {
+    let rule = Rprop { lr: 0.1, ..Default::default() };
+    compare(rule, |mut w, gradients| {
+        let (mut delta, mut last) = (0.1f64, 0.0);
+        for &g in gradients {
+            let mut g = g;
+            if last * g > 0.0 {
+                delta = (delta * 1.2).min(50.0);
+            } else if last * g < 0.0 {
+                delta = (delta * 0.5).max(1e-6);
+                g = 0.0;
+            }
+            if g > 0.0 {
+                w -= delta;
+            } else if g < 0.0 {
+                w += delta;
+            }
+            last = g;
+        }
+        w
+    });
+}
+
+/// Chen et al. 2023, Algorithm 2.
+#[test]
+fn lion() {
+    let rule = Lion { lr: 0.01, weight_decay: 0.2, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let mut m = 0.0;
+        for g in gradients {
+            let c: f64 = 0.9 * m + (1.0 - 0.9) * g;
+            let sign = if c > 0.0 {
+                1.0
+            } else if c < 0.0 {
+                -1.0
+            } else {
+                0.0
+            };
+            theta -= 0.01 * (sign + 0.2 * theta);
+            m = 0.99 * m + (1.0 - 0.99) * g;
+        }
+        theta
+    });
+}
+
+/// Zhuang et al. 2020, Algorithm 2.
+#[test]
+fn adabelief() {
+    let rule = AdaBelief { lr: 0.02, eps: 1e-8, eps_root: 1e-10, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (mut m, mut s) = (0.0, 0.0);
+        for (t, g) in gradients.iter().enumerate() {
+            m = 0.9 * m + (1.0 - 0.9) * g;
+            s = 0.999 * s + (1.0 - 0.999) * f64::powi(g - m, 2) + 1e-10;
+            let m_hat = m / (1.0 - 0.9f64.powi(t as i32 + 1));
+            let s_hat = s / (1.0 - 0.999f64.powi(t as i32 + 1));
+            theta -= 0.02 * m_hat / (f64::sqrt(s_hat) + 1e-8);
+        }
+        theta
     });
 }

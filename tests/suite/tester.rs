@@ -1,7 +1,7 @@
 //! The tester is tested: what is wrong must be found to be wrong.
 
 use crate::common::cases::cases;
-use crate::common::exact::{Arrays, check_step, ulp};
+use crate::common::exact::{Arrays, check_step, coeffs_at, ulp};
 use crate::common::random::Random;
 use wgpu_optim::{Adam, DynRule, Run};
 
@@ -16,8 +16,7 @@ fn true_step(rule: &dyn DynRule, change: impl Fn(&mut Vec<f64>)) -> (Arrays, Vec
         before.0.push(state);
     }
     let grad = random.wide_vec(LEN, -3.0, 3.0);
-    let mut coeffs = Vec::new();
-    rule.coeffs(2, &mut coeffs);
+    let mut coeffs = coeffs_at(rule, 2);
     change(&mut coeffs);
     let mut after = before.clone();
     let (params, states) = after.0.split_at_mut(1);

@@ -1,7 +1,10 @@
 //! The rules to walk: every option of every rule, and hyperparameters that differ from the defaults.
 
 use wgpu_optim::rules::all;
-use wgpu_optim::{Adagrad, Adam, AdamW, DynRule, RMSprop, SGD};
+use wgpu_optim::{
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, Lion, NAdam, RAdam, RMSprop, Rprop,
+    SGD,
+};
 
 /// Every rule with every option at its defaults, and every rule with every number changed.
 pub fn cases() -> Vec<Box<dyn DynRule>> {
@@ -54,6 +57,33 @@ fn changed_numbers() -> Vec<Box<dyn DynRule>> {
             ..Default::default()
         }
         .into(),
+        Adadelta { lr: 0.3, rho: 0.7, eps: 1e-3, weight_decay: 0.1, maximize: true }.into(),
+        Adamax { lr: 0.3, betas, eps: 1e-3, weight_decay: 0.1, maximize: true }.into(),
+        NAdam {
+            lr: 0.3,
+            betas,
+            eps: 1e-3,
+            weight_decay: 0.1,
+            momentum_decay: 0.1,
+            maximize: true,
+            ..Default::default()
+        }
+        .into(),
+        NAdam { weight_decay: 0.1, decoupled_weight_decay: true, ..Default::default() }.into(),
+        RAdam {
+            lr: 0.3,
+            betas: (0.8, 0.5),
+            eps: 1e-3,
+            weight_decay: 0.1,
+            maximize: true,
+            ..Default::default()
+        }
+        .into(),
+        RAdam { weight_decay: 0.1, decoupled_weight_decay: true, ..Default::default() }.into(),
+        Rprop { lr: 0.3, etas: (0.3, 1.7), step_sizes: (0.2, 0.7), maximize: true }.into(),
+        Lion { lr: 0.3, betas, weight_decay: 0.1, maximize: true }.into(),
+        AdaBelief { lr: 0.3, betas, eps: 1e-3, eps_root: 1e-6, weight_decay: 0.1, maximize: true }
+            .into(),
         AdamW { lr: 0.0, betas: (0.0, 0.0), eps: 1.0, weight_decay: 0.0, ..Default::default() }
             .into(),
     ]

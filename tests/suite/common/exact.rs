@@ -29,21 +29,35 @@ pub struct Tolerance {
     pub input: f64,
 }
 
-/// Additions and multiplications, each rounded once: `sgd`.
+/// Additions and multiplications, each rounded once.
 const SUMS: Tolerance = Tolerance { output: 1.0, update: 2.0, input: 2.0 };
 
 /// A division by a square root too: 2.5 and 2 ulp, and half an ulp for each product around them.
 const QUOTIENT: Tolerance = Tolerance { output: 1.0, update: 6.0, input: 3.0 };
 
-/// The quotient is summed up in a momentum buffer, which takes over its ulps and may cancel them.
+/// Quotients are summed up, in a momentum buffer or with one another: the sum takes over their ulps, and
+/// may cancel.
 const SUMMED_QUOTIENT: Tolerance = Tolerance { output: 6.0, update: 6.0, input: 6.0 };
+
+/// Two roots, a division and products make 8 ulp, and the state takes the square of it: twice that.
+const SQUARED_QUOTIENT: Tolerance = Tolerance { output: 16.0, update: 8.0, input: 3.0 };
 
 pub fn tolerance(rule: &dyn DynRule) -> Tolerance {
     match rule.name() {
-        "sgd" => SUMS,
-        "rmsprop" => SUMMED_QUOTIENT,
+        "sgd" | "lion" | "rprop" => SUMS,
+        "rmsprop" | "nadam" => SUMMED_QUOTIENT,
+        "adadelta" => SQUARED_QUOTIENT,
         _ => QUOTIENT,
     }
+}
+
+/// A rule's coefficients at a step, from its first step on.
+pub fn coeffs_at(rule: &dyn DynRule, step: u64) -> Vec<f64> {
+    let mut scalars: Vec<_> = rule.scalars().iter().map(|scalar| scalar.value).collect();
+    (1..=step).for_each(|step| rule.advance(step, &mut scalars));
+    let mut coeffs = Vec::new();
+    rule.coeffs(step, &scalars, &mut coeffs);
+    coeffs
 }
 
 /// One ulp of an f32 of this magnitude.
@@ -129,11 +143,7 @@ struct Exact<'a> {
 
 impl<'a> Exact<'a> {
     fn new(rule: &'a dyn DynRule, step: u64, before: &Arrays, grad: &[f32]) -> Self {
-        let mut coeffs = Vec::new();
-        rule.coeffs(step, &mut coeffs);
-        for c in &mut coeffs {
-            *c = f64::from(*c as f32);
-        }
+        let coeffs = coeffs_at(rule, step).into_iter().map(|c| f64::from(c as f32)).collect();
         let widen = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
         let mut inputs = vec![widen(grad)];
         inputs.extend(before.0.iter().map(|array| widen(array)));

@@ -1,0 +1,20 @@
+// Adamax.
+
+struct Coeffs {
+    step_size: f32, // lr / (1 - beta1^t)
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    eps: f32,
+}
+
+struct State {
+    exp_avg: Real,
+    exp_inf: Real,
+}
+
+fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+    (*s).exp_avg = c.beta1 * (*s).exp_avg + c.one_minus_beta1 * g;
+    (*s).exp_inf = max(c.beta2 * (*s).exp_inf, abs(g) + c.eps);
+    return p - c.step_size * ((*s).exp_avg / (*s).exp_inf);
+}

@@ -1,0 +1,132 @@
+//! AdaBelief (Zhuang et al. 2020).
+
+use super::wgsl;
+use crate::error::{Check, Error};
+use crate::rule::{Before, Real, Rule};
+
+/// AdaBelief: Adam that divides by how far the gradient strays from its own running mean.
+///
+/// ```text
+/// p ← p·(1 − lr·weight_decay)
+/// m ← β1·m + (1 − β1)·g                           exp_avg
+/// s ← β2·s + (1 − β2)·(g − m)² + eps_root         exp_avg_var
+/// p ← p − lr/(1 − β1ᵗ) · m / (√(s/(1 − β2ᵗ)) + eps)
+/// ```
+///
+/// Defaults are optax's. Zhuang, Tang, Ding, Tatikonda, Dvornek, Papademetris and Duncan, *AdaBelief
+/// optimizer: adapting stepsizes by the belief in observed gradients*, NeurIPS 2020.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdaBelief {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    pub betas: (f64, f64),
+    /// Added to the root, outside it; at least 0. Default 1e-16.
+    pub eps: f64,
+    /// Added to the variance in every step, at least 0. Default 1e-16.
+    pub eps_root: f64,
+    /// Decoupled weight decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Ascend instead of descend. Default false.
+    pub maximize: bool,
+}
+
+impl Default for AdaBelief {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-16,
+            eps_root: 1e-16,
+            weight_decay: 0.0,
+            maximize: false,
+        }
+    }
+}
+
+crate::fields! {
+    /// What a step of [`AdaBelief`] needs to know.
+    pub struct AdaBeliefCoeffs {
+        /// lr/(1 − β1ᵗ)
+        step_size,
+        /// β1
+        beta1,
+        /// 1 − β1
+        one_minus_beta1,
+        /// β2
+        beta2,
+        /// 1 − β2
+        one_minus_beta2,
+        /// 1/√(1 − β2ᵗ)
+        inv_sqrt_bias2,
+        /// eps
+        eps,
+        /// eps_root
+        eps_root,
+    }
+}
+
+crate::fields! {
+    /// What an element of [`AdaBelief`] remembers.
+    pub struct AdaBeliefState {
+        /// m, the running mean of the gradient
+        exp_avg,
+        /// s, the running mean of its squared deviation
+        exp_avg_var,
+    }
+}
+
+impl Rule for AdaBelief {
+    const NAME: &'static str = "adabelief";
+    const WGSL: &'static str = wgsl!("adabelief");
+    type Coeffs<T: Real> = AdaBeliefCoeffs<T>;
+    type State<T: Copy> = AdaBeliefState<T>;
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+    fn validate(&self) -> Result<(), Error> {
+        Check::new("AdaBelief")
+            .non_negative("lr", self.lr)
+            .decay_rate("betas.0", self.betas.0)
+            .decay_rate("betas.1", self.betas.1)
+            .non_negative("eps", self.eps)
+            .non_negative("eps_root", self.eps_root)
+            .non_negative("weight_decay", self.weight_decay)
+            .finish()
+    }
+    fn before(&self) -> Before<f64> {
+        Before::default().maximize(self.maximize).decoupled(self.lr, self.weight_decay)
+    }
+    fn initial_state(&self) -> AdaBeliefState<Option<f64>> {
+        AdaBeliefState { exp_avg: Some(0.0), exp_avg_var: Some(0.0) }
+    }
+    fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdaBeliefCoeffs<f64> {
+        let (beta1, beta2) = self.betas;
+        let t = step as f64;
+        AdaBeliefCoeffs {
+            step_size: self.lr / (1.0 - beta1.powf(t)),
+            beta1,
+            one_minus_beta1: 1.0 - beta1,
+            beta2,
+            one_minus_beta2: 1.0 - beta2,
+            inv_sqrt_bias2: 1.0 / (1.0 - beta2.powf(t)).sqrt(),
+            eps: self.eps,
+            eps_root: self.eps_root,
+        }
+    }
+    #[inline(always)]
+    fn update<T: Real>(&self, c: &AdaBeliefCoeffs<T>, p: T, g: T, s: &mut AdaBeliefState<T>) -> T {
+        s.exp_avg = c.beta1 * s.exp_avg + c.one_minus_beta1 * g;
+        let stray = g - s.exp_avg;
+        s.exp_avg_var = c.beta2 * s.exp_avg_var + c.one_minus_beta2 * stray * stray + c.eps_root;
+        let denominator = s.exp_avg_var.sqrt() * c.inv_sqrt_bias2 + c.eps;
+        p - c.step_size * (s.exp_avg / denominator)
+    }
+    fn variants() -> Vec<Self> {
+        vec![Self::default()]
+    }
+}

@@ -1,0 +1,106 @@
+//! Lion (Chen et al. 2023).
+
+use super::wgsl;
+use crate::error::{Check, Error};
+use crate::rule::{Before, Real, Rule};
+
+/// Lion: steps of exactly `lr`, in the direction of a momentum's sign, with one state.
+///
+/// ```text
+/// p ← p·(1 − lr·weight_decay)
+/// p ← p − lr·sign(β1·m + (1 − β1)·g)
+/// m ← β2·m + (1 − β2)·g                exp_avg
+/// ```
+///
+/// Defaults are optax's; learning rates are three to ten times smaller than Adam's, and weight decay as much
+/// larger. Chen, Liang, Huang, Real, Wang, Pham, Dong, Luong, Hsieh, Lu and Le, *Symbolic discovery of
+/// optimization algorithms*, NeurIPS 2023.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lion {
+    /// Learning rate, at least 0. Default 1e-4.
+    pub lr: f64,
+    /// β1, the share of the momentum in a step, and β2, the share that it keeps, in [0, 1). Default
+    /// (0.9, 0.99).
+    pub betas: (f64, f64),
+    /// Decoupled weight decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Ascend instead of descend. Default false.
+    pub maximize: bool,
+}
+
+impl Default for Lion {
+    fn default() -> Self {
+        Self { lr: 1e-4, betas: (0.9, 0.99), weight_decay: 0.0, maximize: false }
+    }
+}
+
+crate::fields! {
+    /// What a step of [`Lion`] needs to know.
+    pub struct LionCoeffs {
+        /// lr
+        lr,
+        /// β1
+        beta1,
+        /// 1 − β1
+        one_minus_beta1,
+        /// β2
+        beta2,
+        /// 1 − β2
+        one_minus_beta2,
+    }
+}
+
+crate::fields! {
+    /// What an element of [`Lion`] remembers.
+    pub struct LionState {
+        /// m, the momentum
+        exp_avg,
+    }
+}
+
+impl Rule for Lion {
+    const NAME: &'static str = "lion";
+    const WGSL: &'static str = wgsl!("lion");
+    type Coeffs<T: Real> = LionCoeffs<T>;
+    type State<T: Copy> = LionState<T>;
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+    fn validate(&self) -> Result<(), Error> {
+        Check::new("Lion")
+            .non_negative("lr", self.lr)
+            .decay_rate("betas.0", self.betas.0)
+            .decay_rate("betas.1", self.betas.1)
+            .non_negative("weight_decay", self.weight_decay)
+            .finish()
+    }
+    fn before(&self) -> Before<f64> {
+        Before::default().maximize(self.maximize).decoupled(self.lr, self.weight_decay)
+    }
+    fn initial_state(&self) -> LionState<Option<f64>> {
+        LionState { exp_avg: Some(0.0) }
+    }
+    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> LionCoeffs<f64> {
+        let (beta1, beta2) = self.betas;
+        LionCoeffs {
+            lr: self.lr,
+            beta1,
+            one_minus_beta1: 1.0 - beta1,
+            beta2,
+            one_minus_beta2: 1.0 - beta2,
+        }
+    }
+    #[inline(always)]
+    fn update<T: Real>(&self, c: &LionCoeffs<T>, p: T, g: T, s: &mut LionState<T>) -> T {
+        let direction = (c.beta1 * s.exp_avg + c.one_minus_beta1 * g).sign();
+        s.exp_avg = c.beta2 * s.exp_avg + c.one_minus_beta2 * g;
+        p - c.lr * direction
+    }
+    fn variants() -> Vec<Self> {
+        vec![Self::default()]
+    }
+}

@@ -1,0 +1,151 @@
+//! NAdam (Dozat 2016).
+
+use super::wgsl;
+use crate::error::{Check, Error};
+use crate::rule::{Before, Real, Rule, StateInit};
+
+/// NAdam: Adam with Nesterov's momentum, which grows towards β1 along PyTorch's schedule.
+///
+/// ```text
+/// g  ← g + weight_decay·p                       (or p ← p·(1 − lr·weight_decay), decoupled)
+/// μt = β1·(1 − ½·0.96^(t·momentum_decay)),  μ' the same at t + 1
+/// Π  ← Π·μt                                     mu_product, of the whole group, at first 1
+/// m  ← β1·m + (1 − β1)·g                        exp_avg
+/// v  ← β2·v + (1 − β2)·g²                       exp_avg_sq
+/// d  = √(v/(1 − β2ᵗ)) + eps
+/// p  ← p − lr·(1 − μt)/(1 − Π) · g/d − lr·μ'/(1 − Π·μ') · m/d
+/// ```
+///
+/// With `decoupled_weight_decay` it is NAdamW. Defaults and names are PyTorch's; Π is kept in f64, where
+/// PyTorch keeps it in f32. Dozat, *Incorporating Nesterov momentum into Adam*, ICLR workshop 2016.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NAdam {
+    /// Learning rate, at least 0. Default 2e-3.
+    pub lr: f64,
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    pub betas: (f64, f64),
+    /// Added to the root, outside it; at least 0. Default 1e-8.
+    pub eps: f64,
+    /// Weight decay, at least 0: coupled, or decoupled with `decoupled_weight_decay`. Default 0.
+    pub weight_decay: f64,
+    /// How fast the momentum grows, at least 0. Default 4e-3.
+    pub momentum_decay: f64,
+    /// Shrink the parameter instead of changing the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Ascend instead of descend. Default false.
+    pub maximize: bool,
+}
+
+impl Default for NAdam {
+    fn default() -> Self {
+        Self {
+            lr: 2e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum_decay: 4e-3,
+            decoupled_weight_decay: false,
+            maximize: false,
+        }
+    }
+}
+
+crate::fields! {
+    /// What a step of [`NAdam`] needs to know.
+    pub struct NAdamCoeffs {
+        /// lr·(1 − μt)/(1 − Π)
+        grad_step,
+        /// lr·μ'/(1 − Π·μ')
+        momentum_step,
+        /// β1
+        beta1,
+        /// 1 − β1
+        one_minus_beta1,
+        /// β2
+        beta2,
+        /// 1 − β2
+        one_minus_beta2,
+        /// 1/√(1 − β2ᵗ)
+        inv_sqrt_bias2,
+        /// eps
+        eps,
+    }
+}
+
+crate::fields! {
+    /// What an element of [`NAdam`] remembers.
+    pub struct NAdamState {
+        /// m, the running mean of the gradient
+        exp_avg,
+        /// v, the running mean of its square
+        exp_avg_sq,
+    }
+}
+
+impl NAdam {
+    /// μ at a step.
+    fn mu(&self, step: u64) -> f64 {
+        self.betas.0 * (1.0 - 0.5 * 0.96f64.powf(step as f64 * self.momentum_decay))
+    }
+}
+
+impl Rule for NAdam {
+    const NAME: &'static str = "nadam";
+    const WGSL: &'static str = wgsl!("nadam");
+    type Coeffs<T: Real> = NAdamCoeffs<T>;
+    type State<T: Copy> = NAdamState<T>;
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+    fn validate(&self) -> Result<(), Error> {
+        Check::new("NAdam")
+            .non_negative("lr", self.lr)
+            .decay_rate("betas.0", self.betas.0)
+            .decay_rate("betas.1", self.betas.1)
+            .non_negative("eps", self.eps)
+            .non_negative("weight_decay", self.weight_decay)
+            .non_negative("momentum_decay", self.momentum_decay)
+            .finish()
+    }
+    fn before(&self) -> Before<f64> {
+        let before = Before::default().maximize(self.maximize);
+        before.decay(self.decoupled_weight_decay, self.lr, self.weight_decay)
+    }
+    fn initial_state(&self) -> NAdamState<Option<f64>> {
+        NAdamState { exp_avg: Some(0.0), exp_avg_sq: Some(0.0) }
+    }
+    fn scalars(&self) -> Vec<StateInit> {
+        vec![StateInit { name: "mu_product", value: 1.0 }]
+    }
+    fn advance(&self, step: u64, scalars: &mut [f64]) {
+        scalars[0] *= self.mu(step);
+    }
+    fn coeffs(&self, step: u64, scalars: &[f64]) -> NAdamCoeffs<f64> {
+        let (beta1, beta2) = self.betas;
+        let (mu, next_mu, product) = (self.mu(step), self.mu(step + 1), scalars[0]);
+        NAdamCoeffs {
+            grad_step: self.lr * (1.0 - mu) / (1.0 - product),
+            momentum_step: self.lr * next_mu / (1.0 - product * next_mu),
+            beta1,
+            one_minus_beta1: 1.0 - beta1,
+            beta2,
+            one_minus_beta2: 1.0 - beta2,
+            inv_sqrt_bias2: 1.0 / (1.0 - beta2.powf(step as f64)).sqrt(),
+            eps: self.eps,
+        }
+    }
+    #[inline(always)]
+    fn update<T: Real>(&self, c: &NAdamCoeffs<T>, p: T, g: T, s: &mut NAdamState<T>) -> T {
+        s.exp_avg = c.beta1 * s.exp_avg + c.one_minus_beta1 * g;
+        s.exp_avg_sq = c.beta2 * s.exp_avg_sq + c.one_minus_beta2 * g * g;
+        let denominator = s.exp_avg_sq.sqrt() * c.inv_sqrt_bias2 + c.eps;
+        p - (c.grad_step * g + c.momentum_step * s.exp_avg) / denominator
+    }
+    fn variants() -> Vec<Self> {
+        vec![Self::default()]
+    }
+}

@@ -1,0 +1,147 @@
+//! RAdam (Liu et al. 2020).
+
+use super::wgsl;
+use crate::error::{Check, Error};
+use crate::rule::{Before, Real, Rule};
+
+/// RAdam: Adam that waits with its adaptive step until the second moment's variance is bounded, and so
+/// needs no warm-up.
+///
+/// ```text
+/// g  ← g + weight_decay·p                       (or p ← p·(1 − lr·weight_decay), decoupled)
+/// m  ← β1·m + (1 − β1)·g                        exp_avg
+/// v  ← β2·v + (1 − β2)·g²                       exp_avg_sq
+/// ρ∞ = 2/(1 − β2) − 1,  ρt = ρ∞ − 2t·β2ᵗ/(1 − β2ᵗ)
+/// r  = √[(ρt − 4)(ρt − 2)ρ∞ / ((ρ∞ − 4)(ρ∞ − 2)ρt)]
+/// p  ← p − lr/(1 − β1ᵗ)·m · r·√(1 − β2ᵗ)/(√v + eps)   if ρt > 5
+/// p  ← p − lr/(1 − β1ᵗ)·m                             otherwise
+/// ```
+///
+/// With `decoupled_weight_decay` it is RAdamW. Defaults and names are PyTorch's. Liu, Jiang, He, Chen, Liu,
+/// Gao and Han, *On the variance of the adaptive learning rate and beyond*, ICLR 2020.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RAdam {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    pub betas: (f64, f64),
+    /// Added to the root, outside it; at least 0. Default 1e-8.
+    pub eps: f64,
+    /// Weight decay, at least 0: coupled, or decoupled with `decoupled_weight_decay`. Default 0.
+    pub weight_decay: f64,
+    /// Shrink the parameter instead of changing the gradient. Default false.
+    pub decoupled_weight_decay: bool,
+    /// Ascend instead of descend. Default false.
+    pub maximize: bool,
+}
+
+impl Default for RAdam {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+            maximize: false,
+        }
+    }
+}
+
+crate::fields! {
+    /// What a step of [`RAdam`] needs to know.
+    pub struct RAdamCoeffs {
+        /// lr/(1 − β1ᵗ), once rectified times r·√(1 − β2ᵗ)
+        step_size,
+        /// 1 if ρt > 5, otherwise 0
+        rectified,
+        /// β1
+        beta1,
+        /// 1 − β1
+        one_minus_beta1,
+        /// β2
+        beta2,
+        /// 1 − β2
+        one_minus_beta2,
+        /// eps
+        eps,
+    }
+}
+
+crate::fields! {
+    /// What an element of [`RAdam`] remembers.
+    pub struct RAdamState {
+        /// m, the running mean of the gradient
+        exp_avg,
+        /// v, the running mean of its square
+        exp_avg_sq,
+    }
+}
+
+impl RAdam {
+    /// r·√(1 − β2ᵗ), or `None` while the variance is not bounded.
+    fn rectification(&self, step: u64) -> Option<f64> {
+        let (t, beta2) = (step as f64, self.betas.1);
+        let bias2 = 1.0 - beta2.powf(t);
+        let limit = 2.0 / (1.0 - beta2) - 1.0;
+        let length = limit - 2.0 * t * beta2.powf(t) / bias2;
+        let squared =
+            (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
+        (length > 5.0).then(|| (squared * bias2).sqrt())
+    }
+}
+
+impl Rule for RAdam {
+    const NAME: &'static str = "radam";
+    const WGSL: &'static str = wgsl!("radam");
+    type Coeffs<T: Real> = RAdamCoeffs<T>;
+    type State<T: Copy> = RAdamState<T>;
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+    fn validate(&self) -> Result<(), Error> {
+        Check::new("RAdam")
+            .non_negative("lr", self.lr)
+            .decay_rate("betas.0", self.betas.0)
+            .decay_rate("betas.1", self.betas.1)
+            .non_negative("eps", self.eps)
+            .non_negative("weight_decay", self.weight_decay)
+            .finish()
+    }
+    fn before(&self) -> Before<f64> {
+        let before = Before::default().maximize(self.maximize);
+        before.decay(self.decoupled_weight_decay, self.lr, self.weight_decay)
+    }
+    fn initial_state(&self) -> RAdamState<Option<f64>> {
+        RAdamState { exp_avg: Some(0.0), exp_avg_sq: Some(0.0) }
+    }
+    fn coeffs(&self, step: u64, _scalars: &[f64]) -> RAdamCoeffs<f64> {
+        let (beta1, beta2) = self.betas;
+        let rectification = self.rectification(step);
+        let step_size = self.lr / (1.0 - beta1.powf(step as f64));
+        RAdamCoeffs {
+            step_size: step_size * rectification.unwrap_or(1.0),
+            rectified: if rectification.is_some() { 1.0 } else { 0.0 },
+            beta1,
+            one_minus_beta1: 1.0 - beta1,
+            beta2,
+            one_minus_beta2: 1.0 - beta2,
+            eps: self.eps,
+        }
+    }
+    #[inline(always)]
+    fn update<T: Real>(&self, c: &RAdamCoeffs<T>, p: T, g: T, s: &mut RAdamState<T>) -> T {
+        s.exp_avg = c.beta1 * s.exp_avg + c.one_minus_beta1 * g;
+        s.exp_avg_sq = c.beta2 * s.exp_avg_sq + c.one_minus_beta2 * g * g;
+        let root = s.exp_avg_sq.sqrt() + c.eps;
+        let denominator = if c.rectified > T::default() { root } else { T::from_f64(1.0) };
+        p - c.step_size * (s.exp_avg / denominator)
+    }
+    fn variants() -> Vec<Self> {
+        vec![Self::default()]
+    }
+}
