@@ -178,21 +178,25 @@ impl Dispatch {
         self.pieces.iter().map(Piece::blocks).sum()
     }
 
-    /// The dispatch's table as `shaders/driver/step.wgsl` reads it.
+    /// The dispatch's table as `shaders/driver/step.wgsl` reads it: a row for each block.
+    ///
+    /// States need no place in it: their blocks are packed in the order in which they are dispatched.
     pub fn table(&self) -> Vec<[u32; 4]> {
         let word = |x: u64| x as u32; // in range: a window has fewer than 2³² bytes
-        let map = 1 + 2 * self.pieces.len();
-        let mut table = vec![[word(self.blocks()), self.grid[0], map as u32, 0]];
-        let mut block_map = Vec::new();
-        for (index, piece) in self.pieces.iter().enumerate() {
-            let place =
-                |k: usize| word((piece.offsets[k] - self.windows[k].offset) / ELEMENT_BYTES);
-            table.push([place(0), place(1), place(2), piece.group]);
-            table.push([block_map.len() as u32, word(piece.len), 0, 0]);
-            block_map.extend((0..piece.blocks()).map(|_| index as u32));
+        let mut table = Vec::new();
+        for piece in &self.pieces {
+            let place = |k: usize| (piece.offsets[k] - self.windows[k].offset) / ELEMENT_BYTES;
+            debug_assert_eq!(place(2), BLOCK * table.len() as u64, "states in order");
+            for first in (0..piece.len).step_by(BLOCK as usize) {
+                let live = BLOCK.min(piece.len - first);
+                table.push([
+                    word(place(0) + first),
+                    word(place(1) + first),
+                    piece.group,
+                    word(live),
+                ]);
+            }
         }
-        block_map.resize(block_map.len().next_multiple_of(4), 0);
-        table.extend(block_map.chunks_exact(4).map(|four| [four[0], four[1], four[2], four[3]]));
         table
     }
 }

@@ -1,4 +1,4 @@
-// The only update entry point: finds the block's segment, loads, calls the rule, stores.
+// The only update entry point: finds the block's elements, loads, calls the rule, stores.
 //
 // Linked before this: BLOCK and THREADS_PER_BLOCK, `Real`, the rule, the arrays with their load and
 // store functions, `load_state` and `store_state`.
@@ -16,44 +16,42 @@ struct Group {
     rule: Coeffs,
 }
 
-// The dispatch's table: a header, two vec4 a segment, then the segment of each block, four to a vec4.
-// Written by `Dispatch::table` in src/plan.rs.
+// What each block of the dispatch is: where its parameters and its gradients start, its group's index,
+// and how many of its elements are the segment's. Written by `Dispatch::table` in src/plan.rs.
 @group(0) @binding(0) var<storage, read> table: array<vec4<u32>>;
 @group(1) @binding(0) var<storage, read> groups: array<Group>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn step(
     @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let header = table[0];
-    let blocks = header.x;
-    let row = header.y;
-    let map = header.z;
-    let block = (workgroup.y * row + workgroup.x) * BLOCKS_PER_WORKGROUP
+    let block = (workgroup.y * grid.x + workgroup.x) * BLOCKS_PER_WORKGROUP
         + invocation / THREADS_PER_BLOCK;
-    if block >= blocks {
+    if block >= arrayLength(&table) {
         return;
     }
-    let segment = table[map + block / 4u][block % 4u];
-    let place = table[1u + 2u * segment];
-    let extent = table[2u + 2u * segment];
+    let entry = table[block];
 
-    // The thread's elements, counted within the segment. The first is the smallest; those past the
+    // The thread's elements, counted within the block. The first is the smallest; those past the
     // segment's end repeat it when loading and are not stored.
-    let lanes = lanes_of(invocation % THREADS_PER_BLOCK) + BLOCK * (block - extent.x);
-    let live = lanes < vec4<u32>(extent.y);
+    let lanes = lanes_of(invocation % THREADS_PER_BLOCK);
+    let live = lanes < vec4<u32>(entry.w);
     if !live.x {
         return;
     }
     let at = select(vec4<u32>(lanes.x), lanes, live);
+    let at_param = entry.x + at;
+    let at_grad = entry.y + at;
+    let at_state = BLOCK * block + at;
 
-    let group = groups[place.w];
-    let old = load_params(place.x + at);
-    var g = group.before.sign * load_grads(place.y + at);
+    let group = groups[entry.z];
+    let old = load_params(at_param);
+    var g = group.before.sign * load_grads(at_grad);
     g = select(g, g + group.before.weight_decay * old, group.before.weight_decay != 0.0);
-    var state = load_state(place.z + at);
+    var state = load_state(at_state);
     let updated = update(group.rule, group.before.shrink * old, g, &state);
-    store_state(place.z + at, live, state);
-    store_params(place.x + at, live, select(old, updated, live));
+    store_state(at_state, live, state);
+    store_params(at_param, live, select(old, updated, live));
 }
