@@ -38,9 +38,7 @@ impl Limits {
             "max_storage_buffers_per_shader_stage",
             self.max_storage_buffers_per_shader_stage,
             storage_buffers(states).into(),
-            format!(
-                "{rule} binds a table, coefficients, parameters, gradients and {states} state buffer(s)"
-            ),
+            format!("{rule} binds a table, parameters, gradients and {states} state buffer(s)"),
         )?;
         let workgroup = || format!("a workgroup has {WORKGROUP_SIZE} threads");
         need(

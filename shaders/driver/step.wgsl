@@ -1,7 +1,7 @@
 // The only update entry point: finds the block's elements, loads, calls the rule, stores.
 //
-// Linked before this: BLOCK and THREADS_PER_BLOCK, `Real`, the rule, the arrays with their load and
-// store functions, `load_state` and `store_state`.
+// Linked before this: BLOCK, THREADS_PER_BLOCK and GROUPS, `Real`, the rule, the arrays with their
+// load and store functions, `load_state` and `store_state`.
 
 // Before<T> in src/rule.rs.
 struct Before {
@@ -13,13 +13,13 @@ struct Before {
 // What the host uploads for each group in each step.
 struct Group {
     before: Before,
-    rule: Coeffs,
+    @align(16) rule: Coeffs, // as uniform buffers want structs
 }
 
 // What each block of the dispatch is: where its parameters and its gradients start, its group's index,
 // and how many of its elements are the segment's. Written by `Dispatch::table` in src/plan.rs.
 @group(0) @binding(0) var<storage, read> table: array<vec4<u32>>;
-@group(1) @binding(0) var<storage, read> groups: array<Group>;
+@group(1) @binding(0) var<uniform> groups: array<Group, GROUPS>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn step(
