@@ -3,6 +3,10 @@
 /// Elements in a block: the unit of work, of padding and of the segment table.
 pub const BLOCK: u64 = 256;
 
+/// Bits of the word in which the segment table keeps a block's number of elements, up to 256; the word's
+/// other bits hold the group.
+pub const LIVE_BITS: u32 = 9;
+
 /// Bytes of an f32 element.
 pub const ELEMENT_BYTES: u64 = 4;
 

@@ -1,7 +1,7 @@
 //! The layout, cut into dispatches that fit a device's limits: plain data, testable without a GPU.
 
 use crate::error::Error;
-use crate::format::{Access, BLOCK, ELEMENT_BYTES, ELEMENTS_PER_THREAD};
+use crate::format::{Access, BLOCK, ELEMENT_BYTES, ELEMENTS_PER_THREAD, LIVE_BITS};
 use crate::layout::{BLOCK_BYTES, BufferId, Layout, Run};
 use crate::shader::{BLOCKS_PER_WORKGROUP, WORKGROUP_SIZE, storage_buffers};
 
@@ -38,9 +38,7 @@ impl Limits {
             "max_storage_buffers_per_shader_stage",
             self.max_storage_buffers_per_shader_stage,
             storage_buffers(states).into(),
-            format!(
-                "{rule} binds a table, coefficients, parameters, gradients and {states} state buffer(s)"
-            ),
+            format!("{rule} binds a table, parameters, gradients and {states} state buffer(s)"),
         )?;
         let workgroup = || format!("a workgroup has {WORKGROUP_SIZE} threads");
         need(
@@ -178,21 +176,20 @@ impl Dispatch {
         self.pieces.iter().map(Piece::blocks).sum()
     }
 
-    /// The dispatch's table as `shaders/driver/step.wgsl` reads it.
+    /// The dispatch's table as `shaders/driver/step.wgsl` reads it: a row for each block.
     pub fn table(&self) -> Vec<[u32; 4]> {
-        let word = |x: u64| x as u32; // in range: a window has fewer than 2³² bytes
-        let map = 1 + 2 * self.pieces.len();
-        let mut table = vec![[word(self.blocks()), self.grid[0], map as u32, 0]];
-        let mut block_map = Vec::new();
-        for (index, piece) in self.pieces.iter().enumerate() {
-            let place =
-                |k: usize| word((piece.offsets[k] - self.windows[k].offset) / ELEMENT_BYTES);
-            table.push([place(0), place(1), place(2), piece.group]);
-            table.push([block_map.len() as u32, word(piece.len), 0, 0]);
-            block_map.extend((0..piece.blocks()).map(|_| index as u32));
+        let mut table = Vec::new();
+        for piece in &self.pieces {
+            let start: [u64; 3] = std::array::from_fn(|k| {
+                (piece.offsets[k] - self.windows[k].offset) / ELEMENT_BYTES
+            });
+            for first in (0..piece.len).step_by(BLOCK as usize) {
+                // In range: a window has fewer than 2³² bytes.
+                let [param, grad, state] = start.map(|start| (start + first) as u32);
+                let live = BLOCK.min(piece.len - first) as u32;
+                table.push([param, grad, state, (piece.group << LIVE_BITS) + live]);
+            }
         }
-        block_map.resize(block_map.len().next_multiple_of(4), 0);
-        table.extend(block_map.chunks_exact(4).map(|four| [four[0], four[1], four[2], four[3]]));
         table
     }
 }

@@ -1,7 +1,7 @@
 //! Links a rule, a format and the driver into one WGSL module, by concatenation.
 
 use crate::error::Error;
-use crate::format::{Access, BLOCK, ELEMENTS_PER_THREAD};
+use crate::format::{Access, BLOCK, ELEMENTS_PER_THREAD, LIVE_BITS};
 use crate::rule::{Before, DynRule, Fields};
 use std::fmt::Write;
 
@@ -20,15 +20,19 @@ pub const ENTRY_POINT: &str = "step";
 /// Bindings in bind group 0 before the states: the table, the parameters, the gradients.
 pub const FIRST_STATE_BINDING: u32 = 3;
 
-/// Storage buffers that a rule with this many states binds: table, groups, parameters, gradients and
-/// one for each state.
+/// Storage buffers that a rule with this many states binds: table, parameters, gradients and one for
+/// each state.
 pub fn storage_buffers(states: usize) -> u32 {
-    FIRST_STATE_BINDING + 1 + states as u32
+    FIRST_STATE_BINDING + states as u32
 }
 
-/// Bytes of one group's coefficients: f32 each, [`Before`]'s and then the rule's own.
+/// What structs in uniform buffers are aligned to, in bytes.
+pub const UNIFORM_ALIGNMENT: u64 = 16;
+
+/// Bytes of one group's coefficients: f32 each, [`Before`]'s and then the rule's own, both padded.
 pub fn group_stride(rule: &dyn DynRule) -> u64 {
-    4 * (Before::<f64>::NAMES.len() + rule.coeff_names().len()) as u64
+    let padded = |count: usize| (4 * count as u64).next_multiple_of(UNIFORM_ALIGNMENT);
+    padded(Before::<f64>::NAMES.len()) + padded(rule.coeff_names().len())
 }
 
 /// A linked module.
@@ -42,18 +46,23 @@ pub struct Shader {
     pub rule_line: usize,
 }
 
-/// Links the step kernel of a rule.
+/// Links the step kernel of a rule with this many groups.
 ///
 /// `shared` says that parameters and gradients lie in one buffer: WebGPU then wants both bound for
 /// writing.
 ///
 /// # Errors
 /// The rule's WGSL declares other coefficients or states than its Rust side.
-pub fn link(rule: &dyn DynRule, access: Access, shared: bool) -> Result<Shader, Error> {
+pub fn link(
+    rule: &dyn DynRule,
+    groups: usize,
+    access: Access,
+    shared: bool,
+) -> Result<Shader, Error> {
     check_struct(rule, "Coeffs", rule.coeff_names(), "f32")?;
     check_struct(rule, "State", rule.state_names(), "Real")?;
 
-    let mut text = constants(rule);
+    let mut text = constants(rule, groups);
     let rule_line = text.lines().count() + 1;
     text += rule.wgsl();
     text += "\n";
@@ -70,13 +79,14 @@ pub fn link(rule: &dyn DynRule, access: Access, shared: bool) -> Result<Shader, 
     Ok(Shader { text, constants, rule_line })
 }
 
-fn constants(rule: &dyn DynRule) -> String {
+fn constants(rule: &dyn DynRule, groups: usize) -> String {
     format!(
         "// The {} step, linked by wgpu-optim.\n\
-         const BLOCK = {BLOCK}u;\n\
          const THREADS_PER_BLOCK = {THREADS_PER_BLOCK}u;\n\
          const BLOCKS_PER_WORKGROUP = {BLOCKS_PER_WORKGROUP}u;\n\
          const WORKGROUP_SIZE = {WORKGROUP_SIZE}u;\n\
+         const LIVE_BITS = {LIVE_BITS}u;\n\
+         const GROUPS = {groups}u;\n\
          alias Real = vec4<f32>;\n\n",
         rule.name()
     )

@@ -1,7 +1,7 @@
-// The only update entry point: finds the block's segment, loads, calls the rule, stores.
+// The only update entry point: finds the block's elements, loads, calls the rule, stores.
 //
-// Linked before this: BLOCK and THREADS_PER_BLOCK, `Real`, the rule, the arrays with their load and
-// store functions, `load_state` and `store_state`.
+// Linked before this: WORKGROUP_SIZE and the like, LIVE_BITS, GROUPS, `Real`, the rule, the arrays with their
+// load and store functions, `load_state` and `store_state`.
 
 // Before<T> in src/rule.rs.
 struct Before {
@@ -13,47 +13,43 @@ struct Before {
 // What the host uploads for each group in each step.
 struct Group {
     before: Before,
-    rule: Coeffs,
+    @align(16) rule: Coeffs, // as uniform buffers want structs
 }
 
-// The dispatch's table: a header, two vec4 a segment, then the segment of each block, four to a vec4.
+// A row for each block of the dispatch: where its parameters, gradients and states start, and, in one
+// word, how many of its elements are the parameter's (LIVE_BITS) and its group's index (the rest).
 // Written by `Dispatch::table` in src/plan.rs.
 @group(0) @binding(0) var<storage, read> table: array<vec4<u32>>;
-@group(1) @binding(0) var<storage, read> groups: array<Group>;
+@group(1) @binding(0) var<uniform> groups: array<Group, GROUPS>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn step(
     @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let header = table[0];
-    let blocks = header.x;
-    let row = header.y;
-    let map = header.z;
-    let block = (workgroup.y * row + workgroup.x) * BLOCKS_PER_WORKGROUP
+    let block = (workgroup.y * grid.x + workgroup.x) * BLOCKS_PER_WORKGROUP
         + invocation / THREADS_PER_BLOCK;
-    if block >= blocks {
+    if block >= arrayLength(&table) {
         return;
     }
-    let segment = table[map + block / 4u][block % 4u];
-    let place = table[1u + 2u * segment];
-    let extent = table[2u + 2u * segment];
+    let row = table[block];
 
-    // The thread's elements, counted within the segment. The first is the smallest; those past the
-    // segment's end repeat it when loading and are not stored.
-    let lanes = lanes_of(invocation % THREADS_PER_BLOCK) + BLOCK * (block - extent.x);
-    let live = lanes < vec4<u32>(extent.y);
+    // The thread's elements, counted within the block. The first is the smallest; those past the
+    // parameter's end repeat it when loading and are not stored.
+    let lanes = lanes_of(invocation % THREADS_PER_BLOCK);
+    let live = lanes < vec4<u32>(row.w & ((1u << LIVE_BITS) - 1u));
     if !live.x {
         return;
     }
     let at = select(vec4<u32>(lanes.x), lanes, live);
 
-    let group = groups[place.w];
-    let old = load_params(place.x + at);
-    var g = group.before.sign * load_grads(place.y + at);
+    let group = groups[row.w >> LIVE_BITS];
+    let old = load_params(row.x + at);
+    var g = group.before.sign * load_grads(row.y + at);
     g = select(g, g + group.before.weight_decay * old, group.before.weight_decay != 0.0);
-    var state = load_state(place.z + at);
+    var state = load_state(row.z + at);
     let updated = update(group.rule, group.before.shrink * old, g, &state);
-    store_state(place.z + at, live, state);
-    store_params(place.x + at, live, select(old, updated, live));
+    store_state(row.z + at, live, state);
+    store_params(row.x + at, live, select(old, updated, live));
 }

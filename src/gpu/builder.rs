@@ -9,6 +9,7 @@ use crate::groups::Groups;
 use crate::layout::{Layout, ParamSpec, Place};
 use crate::plan::{self, Dispatch, Limits};
 use crate::rule::DynRule;
+use crate::shader::group_stride;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
@@ -83,7 +84,7 @@ impl Builder {
     pub fn build(self, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Optimizer, Error> {
         let limits = limits(device);
         let (groups, params) = self.register()?;
-        let (kernels, places) = kernels(&groups);
+        let (kernels, places) = kernels(&groups, device.limits().max_uniform_buffer_binding_size);
         for members in &kernels {
             let rule = &groups.groups[members[0]].rule;
             limits.check(rule.name(), rule.states().len())?;
@@ -97,8 +98,11 @@ impl Builder {
         guarded(device, "building the optimizer", || {
             let buffers = Buffers::new(device, caller, &layout, &groups, &kernels);
             let coefficients = Coefficients::new(device, &groups, &kernels);
-            let rule = |kernel: usize| groups.groups[kernels[kernel][0]].rule.as_ref();
-            let recorded = record_all(device, &dispatches, rule, &buffers, &coefficients)?;
+            let kernel = |kernel: usize| {
+                let members = &kernels[kernel];
+                (groups.groups[members[0]].rule.as_ref(), members.len())
+            };
+            let recorded = record_all(device, &dispatches, kernel, &buffers, &coefficients)?;
             let kernel_of_group = places.iter().map(|&(kernel, _)| kernel).collect();
             let (device, queue) = (device.clone(), queue.clone());
             Ok(Optimizer {
@@ -129,19 +133,24 @@ impl Builder {
     }
 }
 
-/// Groups of the same rule with the same options share a kernel: each kernel's groups, and each
-/// group's kernel and index within it.
-fn kernels(groups: &Groups) -> (Vec<Vec<usize>>, Vec<(usize, u32)>) {
-    let mut by_rule = HashMap::new();
+/// Groups of the same rule with the same options share a kernel, as many as have room in a uniform
+/// buffer: each kernel's groups, and each group's kernel and index within it.
+fn kernels(groups: &Groups, max_uniform: u64) -> (Vec<Vec<usize>>, Vec<(usize, u32)>) {
+    let mut by_rule: HashMap<_, usize> = HashMap::new();
     let mut kernels: Vec<Vec<usize>> = Vec::new();
     let mut places = Vec::new();
     for (index, group) in groups.groups.iter().enumerate() {
         let rule = &group.rule;
-        let kernel =
-            *by_rule.entry((rule.name(), rule.wgsl(), rule.options())).or_insert_with(|| {
+        let room = (max_uniform / group_stride(rule.as_ref())).max(1) as usize;
+        let key = (rule.name(), rule.wgsl(), rule.options());
+        let kernel = match by_rule.get(&key) {
+            Some(&kernel) if kernels[kernel].len() < room => kernel,
+            _ => {
                 kernels.push(Vec::new());
+                by_rule.insert(key, kernels.len() - 1);
                 kernels.len() - 1
-            });
+            }
+        };
         places.push((kernel, kernels[kernel].len() as u32));
         kernels[kernel].push(index);
     }
@@ -193,11 +202,12 @@ fn specs(
     Ok((specs, caller))
 }
 
-/// Creates tables, pipelines and bind groups of all dispatches.
+/// Creates tables, pipelines and bind groups of all dispatches. `kernel` gives a kernel's rule and its
+/// number of groups.
 fn record_all<'a>(
     device: &wgpu::Device,
     dispatches: &[Dispatch],
-    rule: impl Fn(usize) -> &'a dyn DynRule,
+    kernel: impl Fn(usize) -> (&'a dyn DynRule, usize),
     buffers: &Buffers,
     coefficients: &Coefficients,
 ) -> Result<Vec<Recorded>, Error> {
@@ -209,7 +219,8 @@ fn record_all<'a>(
         pipelines: HashMap::new(),
     };
     let ready = |(index, dispatch): (usize, &Dispatch)| {
-        compiler.ready(dispatch, rule(dispatch.kernel), tables.binding(index))
+        let (rule, groups) = kernel(dispatch.kernel);
+        compiler.ready(dispatch, rule, groups, tables.binding(index))
     };
     dispatches.iter().enumerate().map(ready).collect()
 }

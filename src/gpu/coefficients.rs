@@ -6,10 +6,11 @@
 //! the buffer is replaced by one of twice the size; the old one lives on in the commands that bind it.
 
 use super::builder::guarded;
-use super::kernel::storage_entry;
+use super::kernel::buffer_entry;
 use crate::error::Error;
 use crate::groups::Groups;
-use crate::shader::group_stride;
+use crate::rule::{Before, Fields};
+use crate::shader::{UNIFORM_ALIGNMENT, group_stride};
 use std::sync::Arc;
 
 /// Slots at first: more steps than training loops leave unfinished, in 16 KiB for one group.
@@ -56,7 +57,7 @@ pub(super) struct Slot {
 impl Coefficients {
     /// `kernels` lists each kernel's groups. To be called within an error scope.
     pub fn new(device: &wgpu::Device, groups: &Groups, kernels: &[Vec<usize>]) -> Self {
-        let alignment = u64::from(device.limits().min_storage_buffer_offset_alignment);
+        let alignment = u64::from(device.limits().min_uniform_buffer_offset_alignment);
         let mut slot_bytes = 0;
         let place = |members: &Vec<usize>| {
             let stride =
@@ -69,7 +70,7 @@ impl Coefficients {
         let kernels: Vec<_> = kernels.iter().map(place).collect();
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("wgpu-optim coefficients"),
-            entries: &[storage_entry(0, true, true)],
+            entries: &[buffer_entry(0, wgpu::BufferBindingType::Uniform, true)],
         });
         let slots = Slots::new(device, &layout, &kernels, slot_bytes, FIRST_SLOTS);
         Self { layout, kernels, slot_bytes, slots, coeffs: Vec::new(), upload: Vec::new() }
@@ -90,8 +91,12 @@ impl Coefficients {
             for &group in &kernel.groups {
                 self.coeffs.clear();
                 groups.groups[group].advance(&mut self.coeffs);
-                let bytes = self.coeffs.iter().flat_map(|&x| (x as f32).to_le_bytes());
-                self.upload.extend(bytes);
+                let (before, own) = self.coeffs.split_at(Before::<f64>::NAMES.len());
+                for part in [before, own] {
+                    self.upload.extend(part.iter().flat_map(|&x| (x as f32).to_le_bytes()));
+                    let padded = self.upload.len().next_multiple_of(UNIFORM_ALIGNMENT as usize);
+                    self.upload.resize(padded, 0);
+                }
             }
         }
         let offset = slot.index as u64 * self.slot_bytes;
@@ -129,7 +134,7 @@ impl Slots {
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-optim coefficients"),
             size: (slot_bytes * count as u64).max(wgpu::COPY_BUFFER_ALIGNMENT),
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         let bind_group = |kernel: &KernelGroups| {

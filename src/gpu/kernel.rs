@@ -43,16 +43,18 @@ pub(super) struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// `table` is the dispatch's table, where it lies in its buffer.
+    /// `groups` is the number of the kernel's groups; `table` is the dispatch's table, where it lies in
+    /// its buffer.
     pub fn ready(
         &mut self,
         dispatch: &Dispatch,
         rule: &dyn DynRule,
+        groups: usize,
         table: wgpu::BufferBinding<'_>,
     ) -> Result<Recorded, Error> {
         let key = (dispatch.kernel, dispatch.access, dispatch.shared());
         if !self.pipelines.contains_key(&key) {
-            let compiled = self.compile(rule, dispatch.access, dispatch.shared())?;
+            let compiled = self.compile(rule, groups, dispatch.access, dispatch.shared())?;
             self.pipelines.insert(key, compiled);
         }
         let (pipeline, layout) = &self.pipelines[&key];
@@ -67,15 +69,17 @@ impl Compiler<'_> {
     fn compile(
         &self,
         rule: &dyn DynRule,
+        groups: usize,
         access: Access,
         shared: bool,
     ) -> Result<(wgpu::ComputePipeline, wgpu::BindGroupLayout), Error> {
-        let linked = shader::link(rule, access, shared)?;
+        let linked = shader::link(rule, groups, access, shared)?;
         let label = format!("wgpu-optim {}", rule.name());
         let states = rule.states().len() as u32;
         let read_only = |binding| binding == 0 || (binding == 2 && !shared);
+        let storage = |binding| wgpu::BufferBindingType::Storage { read_only: read_only(binding) };
         let entries: Vec<_> = (0..FIRST_STATE_BINDING + states)
-            .map(|binding| storage_entry(binding, read_only(binding), false))
+            .map(|binding| buffer_entry(binding, storage(binding), false))
             .collect();
         let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(&label),
@@ -141,20 +145,16 @@ impl Compiler<'_> {
     }
 }
 
-/// A storage buffer's entry in a bind group layout.
-pub(super) fn storage_entry(
+/// A buffer's entry in a bind group layout.
+pub(super) fn buffer_entry(
     binding: u32,
-    read_only: bool,
+    ty: wgpu::BufferBindingType,
     has_dynamic_offset: bool,
 ) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Storage { read_only },
-            has_dynamic_offset,
-            min_binding_size: None,
-        },
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
         count: None,
     }
 }

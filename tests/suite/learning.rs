@@ -58,6 +58,8 @@ fn learning_rates(rule: &dyn DynRule) -> (f64, f64) {
         "adagrad" => (0.5, 0.5),
         "adadelta" => (10.0, 3.0),
         "lion" => (0.05, 0.01),
+        // Its first steps are as long as the gradient, which the valley's walls make large.
+        "radam" => (0.1, 2e-3),
         _ => (0.1, 0.05),
     }
 }

@@ -3,7 +3,7 @@
 use crate::common::cases::{cases, label};
 use crate::common::exact::Arrays;
 use crate::common::gpu::Gpu;
-use crate::common::model::{CANARY, Model, PLACEMENTS, Placement, name};
+use crate::common::model::{Model, PLACEMENTS, Placement, name};
 use crate::common::random::Random;
 use wgpu_optim::{Adam, AdamW, DynRule, Optimizer, Param, wgpu};
 
@@ -144,6 +144,8 @@ fn the_arenas_padding_is_not_written() {
         let buffer = |slices: Vec<wgpu::BufferSlice<'_>>| slices[0].buffer().clone();
         let params = buffer(model.optimizer.param("p0").expect("there"));
         let grads = buffer(model.optimizer.grad("p0").expect("there"));
+        // A number, since a NaN would survive arithmetic.
+        const CANARY: f32 = 7.25;
         let canaries = vec![CANARY; params.size() as usize / 4];
         gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&canaries));
         gpu.queue.write_buffer(&grads, 0, bytemuck::cast_slice(&canaries));
@@ -152,6 +154,31 @@ fn the_arenas_padding_is_not_written() {
         model.step();
         let found = gpu.read(&params);
         assert!(found[..len].iter().all(|&bits| f32::from_bits(bits) == -0.5), "the step happened");
-        assert!(found[len..].iter().all(|&bits| bits == CANARY), "length {len}");
+        assert!(found[len..].iter().all(|&bits| bits == CANARY.to_bits()), "length {len}");
+    }
+}
+
+/// More groups than a uniform buffer holds take another dispatch.
+#[test]
+fn thousands_of_groups_keep_their_own_numbers() {
+    let gpu = Gpu::default();
+    let count = 3000;
+    let lr = |group: usize| 1.0 / (1.0 + group as f64);
+    let mut builder = Optimizer::builder();
+    for group in 0..count {
+        let rule = AdamW { lr: lr(group), weight_decay: 0.0, ..Default::default() };
+        builder = builder.group(rule, [(name(group), 1 + group % 3)]);
+    }
+    let mut optimizer = builder.build(&gpu.device, &gpu.queue).expect("built");
+    assert_eq!(optimizer.dispatches(), 3);
+    for group in 0..count {
+        optimizer.set_grad(&name(group), &vec![1.0; 1 + group % 3]).expect("set");
+    }
+    let mut encoder = gpu.encoder();
+    optimizer.step(&mut encoder).expect("recorded");
+    gpu.submit(encoder);
+    for group in (0..count).step_by(97) {
+        let found = optimizer.read_param(&name(group)).and_then(|r| r.wait()).expect("read");
+        assert!(found.iter().all(|&x| (f64::from(x) / -lr(group) - 1.0).abs() < 1e-6), "{group}");
     }
 }

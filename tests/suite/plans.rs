@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use std::collections::HashMap;
-use wgpu_optim::format::{Access, BLOCK};
+use wgpu_optim::format::{Access, BLOCK, LIVE_BITS};
 use wgpu_optim::layout::{BufferId, Layout, ParamSpec, Place};
-use wgpu_optim::plan::{Dispatch, Limits, plan};
+use wgpu_optim::plan::{Dispatch, Limits, Piece, plan};
 
 const DEFAULTS: Limits = Limits {
     max_storage_buffer_binding_size: 128 << 20,
@@ -60,21 +60,24 @@ fn specs(model: &[(u64, usize, u32, u8)]) -> (Vec<ParamSpec>, Vec<u64>) {
     (specs, sizes)
 }
 
-/// What a thread would find in the table: (piece, first element, parameter, gradient and state
-/// index), for each block.
-fn blocks_of(dispatch: &Dispatch) -> Vec<(usize, u64, [u64; 3])> {
+/// What the table's rows say of each block: its piece, its first element in it, its number of
+/// elements, and where it starts in the windows.
+fn blocks_of(dispatch: &Dispatch) -> Vec<(&Piece, u64, u64, [u64; 3])> {
     let table = dispatch.table();
-    let [count, row, map, _] = table[0];
-    assert_eq!(row, dispatch.grid[0]);
-    let block = |block: usize| {
-        let segment = table[map as usize + block / 4][block % 4] as usize;
-        let (place, extent) = (table[1 + 2 * segment], table[2 + 2 * segment]);
-        let first = BLOCK * (block as u64 - u64::from(extent[0]));
-        let at = [place[0], place[1], place[2]].map(|at| u64::from(at) + first);
-        assert!(first < u64::from(extent[1]), "a block without elements");
-        (segment, first, at)
+    assert_eq!(table.len() as u64, dispatch.blocks());
+    let of_piece = |piece| (0..piece_blocks(piece)).map(move |block| (piece, BLOCK * block));
+    let blocks = dispatch.pieces.iter().flat_map(of_piece);
+    let read = |((piece, first), row): ((_, _), &[u32; 4])| {
+        let [param, grad, state, packed] = row.map(u64::from);
+        let live = packed % (1 << LIVE_BITS);
+        assert_eq!(packed >> LIVE_BITS, u64::from(Piece::clone(piece).group));
+        (piece, first, live, [param, grad, state])
     };
-    (0..count as usize).map(block).collect()
+    blocks.zip(&table).map(read).collect()
+}
+
+fn piece_blocks(piece: &Piece) -> u64 {
+    piece.len.div_ceil(BLOCK)
 }
 
 proptest! {
@@ -104,10 +107,10 @@ proptest! {
             let [x, y] = dispatch.grid.map(u64::from);
             prop_assert!(x.max(y) <= limits.max_compute_workgroups_per_dimension);
             prop_assert!(x * y * 4 >= dispatch.blocks());
-            for (piece, first, at) in blocks_of(dispatch) {
-                let piece = &dispatch.pieces[piece];
+            for (piece, first, live, at) in blocks_of(dispatch) {
+                prop_assert_eq!(live, BLOCK.min(piece.len - first));
                 prop_assert_eq!(piece.group, kernel_and_group[piece.param].1);
-                for lane in 0..BLOCK.min(piece.len - first) {
+                for lane in 0..live {
                     *reached.entry(("param", piece.param, piece.first + first + lane)).or_insert(0) += 1;
                     for (k, window) in dispatch.windows.iter().enumerate() {
                         let byte = window.offset + 4 * (at[k] + lane);

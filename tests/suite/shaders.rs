@@ -15,7 +15,7 @@ fn shaders() -> Vec<(String, Shader)> {
         for access in Access::ALL {
             for shared in [false, true] {
                 let name = format!("{} {access:?} shared {shared}", label(rule.as_ref()));
-                shaders.push((name, link(rule.as_ref(), access, shared).expect("linked")));
+                shaders.push((name, link(rule.as_ref(), 3, access, shared).expect("linked")));
             }
         }
     }
