@@ -1,0 +1,100 @@
+//! Trains a small neural network on handwritten digits, once with each optimizer, with the
+//! optimizer's steps on the GPU:
+//!
+//! ```text
+//! cargo run --release --example train
+//! ```
+//!
+//! [`engine`] is where the library is used; the rest is what any training needs.
+
+mod chart;
+mod cli;
+mod digits;
+mod engine;
+mod gpu;
+mod network;
+mod progress;
+mod random;
+mod table;
+mod training;
+
+use clap::Parser;
+use cli::Args;
+use digits::{CLASSES, Digits, PIXELS};
+use gpu::Gpu;
+use random::Random;
+use std::error::Error;
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+use training::{Outcome, Training};
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    chart::check_writable(&args.output)?;
+    let training = prepare(args)?;
+    let mut outcomes = Vec::new();
+    for name in args.optimizers() {
+        outcomes.push(training.run(name, args.lr.unwrap_or(name.default_lr()))?);
+    }
+    chart::write(&args.output, &training, &outcomes)?;
+    report(args, &training, &outcomes)
+}
+
+/// Loads the data, finds a GPU, and tells of both.
+fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
+    let (train, test) = Digits::load(&mut Random::new(args.seed))?;
+    let sizes = [&[PIXELS], args.hidden.as_slice(), &[CLASSES]].concat();
+    let layers: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    writeln!(
+        stdout(),
+        "Network    {}, trained on {} digits, tested on {}",
+        layers.join(" → "),
+        train.len(),
+        test.len()
+    )?;
+    let gpu = if args.cpu { None } else { find_gpu()? };
+    let optimizer = gpu.as_ref().map_or("on all cores of the CPU", |gpu| gpu.description.as_str());
+    writeln!(stdout(), "Optimizer  {optimizer}")?;
+    let &Args { epochs, batch_size, seed, .. } = args;
+    Ok(Training { train, test, sizes, epochs, batch_size, seed, gpu })
+}
+
+/// A GPU, or a line that says what happens without one.
+fn find_gpu() -> std::io::Result<Option<Gpu>> {
+    match Gpu::open() {
+        Ok(gpu) => Ok(Some(gpu)),
+        Err(reason) => {
+            writeln!(
+                stdout(),
+                "{reason}: training with the CPU optimizer instead. Install a Vulkan driver (on \
+                 Debian or Ubuntu: apt install mesa-vulkan-drivers) to train on the GPU."
+            )?;
+            Ok(None)
+        }
+    }
+}
+
+fn report(args: &Args, training: &Training, outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
+    let difference =
+        if training.gpu.is_some() { "max |GPU − CPU|" } else { "max |parallel − serial|" };
+    writeln!(stdout(), "\n{}\n", table::table(outcomes, difference))?;
+    for outcome in outcomes.iter().filter(|outcome| !outcome.train_loss.is_finite()) {
+        writeln!(
+            stdout(),
+            "{} diverged at learning rate {}: try a smaller --lr.",
+            outcome.name.title(),
+            outcome.lr
+        )?;
+    }
+    writeln!(stdout(), "Loss curves: {}", args.output.display())?;
+    Ok(())
+}
