@@ -145,7 +145,7 @@ fn draw_curves(
         finite.map(|&(epoch, loss)| (epoch, loss.clamp(range.start, range.end))).collect()
     };
     for curve in curves {
-        axes.draw_series(LineSeries::new(visible(&curve.batches), color(curve.name).mix(0.18)))?;
+        axes.draw_series(LineSeries::new(visible(&curve.batches), color(curve.name).mix(0.15)))?;
     }
     for curve in curves {
         let style = color(curve.name).stroke_width(3);

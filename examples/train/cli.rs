@@ -14,16 +14,11 @@ use std::path::PathBuf;
 /// wgpu's environment variables choose the GPU, for example WGPU_BACKEND=vulkan or
 /// WGPU_POWER_PREF=low.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example, of two optimizers on a network with two hidden layers:
-  cargo run --release --example train -- --optimizer adam,sgd --hidden 128,64 --epochs 20")]
+#[command(after_help = "Example, of two optimizers on a network with three hidden layers:
+  cargo run --release --example train -- --optimizer adam,sgd --hidden 256,128,64 --epochs 20")]
 pub struct Args {
     /// Optimizers to train with, separated by commas [default: all]
-    #[arg(
-        long = "optimizer",
-        value_name = "NAME",
-        value_delimiter = ',',
-        hide_possible_values = false
-    )]
+    #[arg(long = "optimizer", value_name = "NAME", value_delimiter = ',')]
     optimizers: Vec<OptimizerName>,
 
     /// How often every training digit is seen
@@ -45,7 +40,7 @@ pub struct Args {
     pub seed: u64,
 
     /// Units of each hidden layer, separated by commas
-    #[arg(long, value_name = "UNITS", value_delimiter = ',', default_value = "64")]
+    #[arg(long, value_name = "UNITS", value_delimiter = ',', default_value = "128,64")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=8192))]
     pub hidden: Vec<usize>,
 

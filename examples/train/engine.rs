@@ -110,3 +110,37 @@ fn cpu_optimizer(rule: impl Rule, network: &Network) -> Result<CpuOptimizer<f32>
     }
     Ok(optimizer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use wgpu_optim::Adam;
+
+    /// A network before its first step, and its first gradients.
+    fn example() -> (Network, Network) {
+        let mut random = Random::new(0);
+        (Network::new(&[3, 4, 2], &mut random), Network::new(&[3, 4, 2], &mut random))
+    }
+
+    #[test]
+    fn the_reference_takes_the_same_steps_as_the_engine() {
+        let (mut network, gradients) = example();
+        let mut engine = Engine::new(Adam::default(), &network, None).unwrap();
+        let mut reference = Reference::new(Adam::default(), &network).unwrap();
+        engine.step(&gradients, &mut network).unwrap();
+        let lr = Adam::default().lr as f32;
+        let difference = reference.max_difference(&network).unwrap();
+        assert!((difference - lr).abs() < 1e-5, "Adam's first steps have length lr: {difference}");
+        reference.step(&gradients).unwrap();
+        assert_eq!(reference.max_difference(&network), Ok(0.0));
+    }
+
+    #[test]
+    fn a_parameter_that_is_no_number_is_seen() {
+        let (mut network, _) = example();
+        let reference = Reference::new(Adam::default(), &network).unwrap();
+        network.tensors_mut().next().unwrap().1.fill(f32::NAN);
+        assert!(reference.max_difference(&network).unwrap().is_nan());
+    }
+}

@@ -46,9 +46,9 @@ fn describe(adapter: &wgpu::AdapterInfo) -> String {
         wgpu::DeviceType::DiscreteGpu => "discrete GPU",
         wgpu::DeviceType::IntegratedGpu => "integrated GPU",
         wgpu::DeviceType::VirtualGpu => "virtual GPU",
-        wgpu::DeviceType::Cpu => "software, runs on the CPU",
-        wgpu::DeviceType::Other => "type unknown",
+        wgpu::DeviceType::Cpu => "software on the CPU",
+        wgpu::DeviceType::Other => "GPU of unknown type",
     };
     let driver = format!("{} {}", adapter.driver, adapter.driver_info);
-    format!("{} ({kind}), backend {}, driver {}", adapter.name, adapter.backend, driver.trim())
+    format!("{}, {kind}, backend {}, driver {}", adapter.name, adapter.backend, driver.trim())
 }

@@ -61,17 +61,22 @@ fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
         train.len(),
         test.len()
     )?;
-    let gpu = if args.cpu { None } else { find_gpu()? };
-    let optimizer = gpu.as_ref().map_or("on all cores of the CPU", |gpu| gpu.description.as_str());
-    writeln!(stdout(), "Optimizer  {optimizer}")?;
+    let gpu = find_gpu(args.cpu)?;
     let &Args { epochs, batch_size, seed, .. } = args;
     Ok(Training { train, test, sizes, epochs, batch_size, seed, gpu })
 }
 
-/// A GPU, or a line that says what happens without one.
-fn find_gpu() -> std::io::Result<Option<Gpu>> {
+/// The GPU to train on, if any, and a line about it.
+fn find_gpu(cpu_wanted: bool) -> std::io::Result<Option<Gpu>> {
+    if cpu_wanted {
+        writeln!(stdout(), "Adapter    none: the optimizer runs on all cores of the CPU")?;
+        return Ok(None);
+    }
     match Gpu::open() {
-        Ok(gpu) => Ok(Some(gpu)),
+        Ok(gpu) => {
+            writeln!(stdout(), "Adapter    {}", gpu.description)?;
+            Ok(Some(gpu))
+        }
         Err(reason) => {
             writeln!(
                 stdout(),
@@ -90,7 +95,7 @@ fn report(args: &Args, training: &Training, outcomes: &[Outcome]) -> Result<(), 
     for outcome in outcomes.iter().filter(|outcome| !outcome.train_loss.is_finite()) {
         writeln!(
             stdout(),
-            "{} diverged at learning rate {}: try a smaller --lr.",
+            "{} diverged at learning rate {:?}: try a smaller --lr.",
             outcome.name.title(),
             outcome.lr
         )?;

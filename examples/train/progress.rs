@@ -15,7 +15,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(title: &'static str, epochs: usize, steps_per_epoch: usize) -> Self {
-        let template = "{prefix:8} {bar:40.cyan/blue} epoch {msg}  {elapsed}";
+        let template = "{prefix:8} {bar:32.cyan/blue} epoch {msg}  {elapsed}";
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━╸─");

@@ -19,11 +19,15 @@ pub fn table(outcomes: &[Outcome], difference: &str) -> String {
 fn row(outcome: &Outcome) -> [String; 6] {
     [
         outcome.name.title().into(),
-        outcome.lr.to_string(),
+        // With an exponent where there would be many zeros.
+        format!("{:?}", outcome.lr),
         format!("{:.4}", outcome.train_loss),
         format!("{:.1} %", 100.0 * outcome.test_accuracy),
         format!("{:.0}", outcome.steps_per_second),
-        format!("{:.1e}", outcome.max_difference),
+        match outcome.max_difference {
+            0.0 => "0".into(),
+            difference => format!("{difference:.1e}"),
+        },
     ]
 }
 
