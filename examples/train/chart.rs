@@ -17,8 +17,7 @@ const LIGHT: RGBColor = RGBColor(225, 225, 225);
 /// More points of single batches would only make the file larger.
 const MAX_BATCH_POINTS: usize = 1500;
 
-type Svg<'a> = SVGBackend<'a>;
-type Axes<'a, 'b> = ChartContext<'a, Svg<'b>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
+type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
 type DrawingError = DrawingAreaErrorKind<io::Error>;
 
 /// Creates the picture's folder and opens the file, so that a wrong path is known before training.
@@ -163,6 +162,6 @@ fn color(name: OptimizerName) -> RGBColor {
         OptimizerName::AdamW => RGBColor(86, 180, 233),
         OptimizerName::RMSprop => RGBColor(213, 94, 0),
         OptimizerName::Adagrad => RGBColor(0, 158, 115),
-        OptimizerName::SGD => RGBColor(204, 121, 167),
+        OptimizerName::Sgd => RGBColor(204, 121, 167),
     }
 }

@@ -76,8 +76,7 @@ pub enum OptimizerName {
     /// AdaGrad, learning rate 0.03
     Adagrad,
     /// Stochastic gradient descent with momentum 0.9, learning rate 0.05
-    #[value(name = "sgd")]
-    SGD,
+    Sgd,
 }
 
 impl OptimizerName {
@@ -87,7 +86,7 @@ impl OptimizerName {
             Self::Adam | Self::AdamW => 0.003,
             Self::RMSprop => 0.001,
             Self::Adagrad => 0.03,
-            Self::SGD => 0.05,
+            Self::Sgd => 0.05,
         }
     }
 
@@ -98,7 +97,7 @@ impl OptimizerName {
             Self::AdamW => "AdamW",
             Self::RMSprop => "RMSprop",
             Self::Adagrad => "AdaGrad",
-            Self::SGD => "SGD",
+            Self::Sgd => "SGD",
         }
     }
 }
@@ -126,7 +125,7 @@ mod tests {
         let optimizers = |line: &[&str]| Args::parse_from([&["train"], line].concat()).optimizers();
         assert_eq!(optimizers(&[]), OptimizerName::value_variants());
         let twice = ["--optimizer", "sgd,adam", "--optimizer", "sgd"];
-        assert_eq!(optimizers(&twice), [OptimizerName::Adam, OptimizerName::SGD]);
+        assert_eq!(optimizers(&twice), [OptimizerName::Adam, OptimizerName::Sgd]);
     }
 
     #[test]

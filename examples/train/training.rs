@@ -50,7 +50,7 @@ impl Training {
             OptimizerName::AdamW => self.run_rule(name, AdamW { lr, ..Default::default() }),
             OptimizerName::RMSprop => self.run_rule(name, RMSprop { lr, ..Default::default() }),
             OptimizerName::Adagrad => self.run_rule(name, Adagrad { lr, ..Default::default() }),
-            OptimizerName::SGD => {
+            OptimizerName::Sgd => {
                 self.run_rule(name, SGD { lr, momentum: 0.9, ..Default::default() })
             }
         }
