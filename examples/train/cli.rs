@@ -1,0 +1,146 @@
+//! What the command line asks for.
+
+use crate::digits::TRAIN_DIGITS;
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// Trains a small neural network on handwritten digits, once with each optimizer.
+///
+/// Forward and backward pass run on the CPU, in ndarray; the optimizer's step runs on the GPU. A
+/// second optimizer on the CPU gets the same gradients, and at the end the parameters of both are
+/// compared. Without a GPU driver the training runs on all cores of the CPU.
+///
+/// wgpu's environment variables choose the GPU, for example WGPU_BACKEND=vulkan or
+/// WGPU_POWER_PREF=low.
+#[derive(Debug, Parser)]
+#[command(after_help = "Example, of two optimizers on a network with three hidden layers:
+  cargo run --release --example train -- --optimizer adam,sgd --hidden 256,128,64 --epochs 20")]
+pub struct Args {
+    /// Optimizers to train with, separated by commas [default: all]
+    #[arg(long = "optimizer", value_name = "NAME", value_delimiter = ',')]
+    optimizers: Vec<OptimizerName>,
+
+    /// How often every training digit is seen
+    #[arg(long, value_name = "COUNT", default_value = "30")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    pub epochs: usize,
+
+    /// Digits that a step averages its gradients over
+    #[arg(long, value_name = "COUNT", default_value = "50")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=TRAIN_DIGITS as u64))]
+    pub batch_size: usize,
+
+    /// Learning rate of all optimizers [default: each its own, see --optimizer]
+    #[arg(long, value_name = "RATE", value_parser = learning_rate, allow_negative_numbers = true)]
+    pub lr: Option<f64>,
+
+    /// Seed of the split into training and test digits, the first parameters and the batches
+    #[arg(long, value_name = "NUMBER", default_value = "0")]
+    pub seed: u64,
+
+    /// Units of each hidden layer, separated by commas
+    #[arg(long, value_name = "UNITS", value_delimiter = ',', default_value = "128,64")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=8192))]
+    pub hidden: Vec<usize>,
+
+    /// Take the optimizer's steps on the CPU, even if there is a GPU
+    #[arg(long)]
+    pub cpu: bool,
+
+    /// The picture of the loss curves, an SVG
+    #[arg(long, value_name = "PATH", default_value = "target/train/loss.svg")]
+    pub output: PathBuf,
+}
+
+impl Args {
+    /// The optimizers to train with, each once.
+    pub fn optimizers(&self) -> Vec<OptimizerName> {
+        let asked_for =
+            |name: &OptimizerName| self.optimizers.is_empty() || self.optimizers.contains(name);
+        OptimizerName::value_variants().iter().copied().filter(asked_for).collect()
+    }
+}
+
+/// An optimizer that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OptimizerName {
+    /// Adam, learning rate 0.003
+    Adam,
+    /// AdamW with weight decay 0.01, learning rate 0.003
+    #[value(name = "adamw")]
+    AdamW,
+    /// RMSprop, learning rate 0.001
+    #[value(name = "rmsprop")]
+    RMSprop,
+    /// AdaGrad, learning rate 0.03
+    Adagrad,
+    /// Stochastic gradient descent with momentum 0.9, learning rate 0.05
+    Sgd,
+}
+
+impl OptimizerName {
+    /// A learning rate that suits the optimizer and this network.
+    pub fn default_lr(self) -> f64 {
+        match self {
+            Self::Adam | Self::AdamW => 0.003,
+            Self::RMSprop => 0.001,
+            Self::Adagrad => 0.03,
+            Self::Sgd => 0.05,
+        }
+    }
+
+    /// The name as people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Adam => "Adam",
+            Self::AdamW => "AdamW",
+            Self::RMSprop => "RMSprop",
+            Self::Adagrad => "AdaGrad",
+            Self::Sgd => "SGD",
+        }
+    }
+}
+
+/// A positive, finite number.
+fn learning_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
+        _ => Err("give a number above 0, for example 0.001".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn optimizers_are_all_by_default_and_each_once() {
+        let optimizers = |line: &[&str]| Args::parse_from([&["train"], line].concat()).optimizers();
+        assert_eq!(optimizers(&[]), OptimizerName::value_variants());
+        let twice = ["--optimizer", "sgd,adam", "--optimizer", "sgd"];
+        assert_eq!(optimizers(&twice), [OptimizerName::Adam, OptimizerName::Sgd]);
+    }
+
+    #[test]
+    fn the_help_names_every_default_learning_rate() {
+        for name in OptimizerName::value_variants() {
+            let help = name.to_possible_value().unwrap().get_help().unwrap().to_string();
+            assert!(help.ends_with(&format!("learning rate {}", name.default_lr())), "{help}");
+        }
+    }
+
+    #[test]
+    fn learning_rates_are_positive_numbers() {
+        assert_eq!(learning_rate("1e-3"), Ok(1e-3));
+        for bad in ["0", "-1", "nan", "inf", "fast"] {
+            assert!(learning_rate(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Trains a small neural network on handwritten digits, once with each optimizer, with the
+//! optimizer's steps on the GPU:
+//!
+//! ```text
+//! cargo run --release --example train
+//! ```
+//!
+//! [`engine`] is where the library is used; the rest is what any training needs.
+
+mod chart;
+mod cli;
+mod digits;
+mod engine;
+mod gpu;
+mod network;
+mod progress;
+mod random;
+mod table;
+mod training;
+
+use clap::Parser;
+use cli::Args;
+use digits::{CLASSES, Digits, PIXELS};
+use gpu::Gpu;
+use random::Random;
+use std::error::Error;
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+use training::{Outcome, Training};
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    chart::check_writable(&args.output)?;
+    let training = prepare(args)?;
+    let mut outcomes = Vec::new();
+    for name in args.optimizers() {
+        outcomes.push(training.run(name, args.lr.unwrap_or(name.default_lr()))?);
+    }
+    chart::write(&args.output, &training, &outcomes)?;
+    report(args, &training, &outcomes)
+}
+
+/// Loads the data, finds a GPU, and tells of both.
+fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
+    let (train, test) = Digits::load(&mut Random::new(args.seed))?;
+    let sizes = [&[PIXELS], args.hidden.as_slice(), &[CLASSES]].concat();
+    let layers: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    writeln!(
+        stdout(),
+        "Network    {}, trained on {} digits, tested on {}",
+        layers.join(" → "),
+        train.len(),
+        test.len()
+    )?;
+    let gpu = find_gpu(args.cpu)?;
+    let &Args { epochs, batch_size, seed, .. } = args;
+    Ok(Training { train, test, sizes, epochs, batch_size, seed, gpu })
+}
+
+/// The GPU to train on, if any, and a line about it.
+fn find_gpu(cpu_wanted: bool) -> std::io::Result<Option<Gpu>> {
+    if cpu_wanted {
+        writeln!(stdout(), "Adapter    none: the optimizer runs on all cores of the CPU")?;
+        return Ok(None);
+    }
+    match Gpu::open() {
+        Ok(gpu) => {
+            writeln!(stdout(), "Adapter    {}", gpu.description)?;
+            Ok(Some(gpu))
+        }
+        Err(reason) => {
+            writeln!(
+                stdout(),
+                "{reason}: training with the CPU optimizer instead. Install a Vulkan driver (on \
+                 Debian or Ubuntu: apt install mesa-vulkan-drivers) to train on the GPU."
+            )?;
+            Ok(None)
+        }
+    }
+}
+
+fn report(args: &Args, training: &Training, outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
+    let difference =
+        if training.gpu.is_some() { "max |GPU − CPU|" } else { "max |parallel − serial|" };
+    writeln!(stdout(), "\n{}\n", table::table(outcomes, difference))?;
+    for outcome in outcomes.iter().filter(|outcome| !outcome.train_loss.is_finite()) {
+        writeln!(
+            stdout(),
+            "{} diverged at learning rate {:?}: try a smaller --lr.",
+            outcome.name.title(),
+            outcome.lr
+        )?;
+    }
+    writeln!(stdout(), "Loss curves: {}", args.output.display())?;
+    Ok(())
+}
