@@ -15,12 +15,12 @@ fn quadratic(x: &[f32]) -> (f64, Vec<f32>) {
     (value.sum(), x.iter().enumerate().map(|(k, &x)| weight(k) * (x - 1.0)).collect())
 }
 
-/// (1 − x)² + 100·(y − x²)².
+/// ((1 − x)² + 100·(y − x²)²)/100: its gradients are of the size of those in training.
 fn rosenbrock(at: &[f32]) -> (f64, Vec<f32>) {
     let (x, y) = (f64::from(at[0]), f64::from(at[1]));
     let valley = y - x * x;
-    let gradient = [-2.0 * (1.0 - x) - 400.0 * x * valley, 200.0 * valley];
-    ((1.0 - x).powi(2) + 100.0 * valley.powi(2), gradient.map(|g| g as f32).to_vec())
+    let gradient = [-0.02 * (1.0 - x) - 4.0 * x * valley, 2.0 * valley];
+    (0.01 * (1.0 - x).powi(2) + valley.powi(2), gradient.map(|g| g as f32).to_vec())
 }
 
 /// The function's value after some steps.
@@ -51,15 +51,13 @@ fn minimize(rule: &dyn DynRule, lr: f64, f: Function, start: &[f32], steps: usiz
 fn learning_rates(rule: &dyn DynRule) -> (f64, f64) {
     let momentum = rule.states().iter().any(|s| s.name == "momentum_buffer");
     match rule.name() {
-        "sgd" if momentum => (0.01, 3e-4),
-        "sgd" => (0.1, 1.5e-3),
+        "sgd" if momentum => (0.01, 3e-2),
+        "sgd" => (0.1, 0.15),
         "rmsprop" if momentum => (0.005, 5e-4),
         "rmsprop" => (0.05, 5e-3),
         "adagrad" => (0.5, 0.5),
         "adadelta" => (10.0, 3.0),
         "lion" => (0.05, 0.01),
-        // Its first steps are as long as the gradient, which the valley's walls make large.
-        "radam" => (0.1, 2e-3),
         _ => (0.1, 0.05),
     }
 }
