@@ -55,6 +55,11 @@ fn gpu_equals_reference_with_default_limits() {
 }
 
 #[test]
+fn gpu_equals_reference_with_the_adapters_limits() {
+    walk(Gpu::adapter_limits(), &PLACEMENTS);
+}
+
+#[test]
 fn gpu_equals_reference_beyond_one_binding_and_one_row_of_the_grid() {
     walk(Gpu::small_bindings(), &PLACEMENTS);
 }

@@ -37,8 +37,15 @@ fn a_parameter_beyond_one_binding_and_one_buffer() {
 
 #[test]
 fn a_callers_buffer_beyond_one_binding_at_an_odd_offset() {
-    let gpu = Gpu::default();
-    let len = (128 << 20) / 4 + 777;
+    for gpu in [Gpu::default(), Gpu::adapter_limits()] {
+        step_beyond_one_binding(gpu);
+    }
+}
+
+fn step_beyond_one_binding(gpu: &Gpu) {
+    let binding = gpu.device.limits().max_storage_buffer_binding_size;
+    // Adapters with bindings of gigabytes have less room for a test than for a binding.
+    let len = binding.min(128 << 20) as usize / 4 + 777;
     let mut values = vec![f32::MAX; len + 2];
     values[1..=len].fill(0.5);
     let params = gpu.buffer(&values);
@@ -48,7 +55,7 @@ fn a_callers_buffer_beyond_one_binding_at_an_odd_offset() {
     let rule = SGD { lr: 1.0, momentum: 0.5, ..Default::default() };
     let mut optimizer =
         Optimizer::builder().group(rule, [param]).build(&gpu.device, &gpu.queue).expect("built");
-    assert_eq!(optimizer.dispatches(), 2);
+    assert_eq!(optimizer.dispatches(), if binding > 128 << 20 { 1 } else { 2 });
     for _ in 0..2 {
         let mut encoder = gpu.encoder();
         optimizer.step(&mut encoder).expect("recorded");

@@ -41,6 +41,12 @@ impl Gpu {
         GPU.get_or_init(|| Self::new(wgpu::Limits::default()))
     }
 
+    /// All that the adapter has.
+    pub fn adapter_limits() -> &'static Self {
+        static GPU: OnceLock<Gpu> = OnceLock::new();
+        GPU.get_or_init(|| Self::new(adapter().limits()))
+    }
+
     /// Limits so low that a parameter of 65 537 elements needs several windows and a grid of several
     /// rows.
     pub fn small_bindings() -> &'static Self {
