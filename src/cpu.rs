@@ -2,10 +2,11 @@
 
 use crate::error::Error;
 use crate::groups::{Group, Groups};
-use crate::rule::{DynRule, Real, Run};
+use crate::rule::{DynRule, Norms, Real, Run, View};
 use crate::values::Values;
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
 use std::marker::PhantomData;
+use std::ops::Add;
 
 /// An optimizer on the CPU, over `f32` (as the GPU computes) or `f64` (the yardstick).
 ///
@@ -100,7 +101,11 @@ impl<T: Real> CpuOptimizer<T> {
         let coeffs = self.advance();
         for (tensor, param) in self.tensors.iter_mut().zip(&self.groups.params) {
             let rule = self.groups.groups[param.group].rule.as_ref();
-            T::run(rule, &coeffs[param.group], tensor.run(&mut Vec::new()));
+            let norms = |coeffs: &[f64], tensor: &mut Tensor<T>| {
+                tensor.chunks().fold(Norms::default(), |sum, chunk| sum + chunk.norms(rule, coeffs))
+            };
+            let coeffs = scaled(rule, &coeffs[param.group], tensor, norms);
+            tensor.chunks().for_each(|chunk| chunk.update(rule, &coeffs));
         }
         Ok(())
     }
@@ -117,14 +122,15 @@ impl<T: Real> CpuOptimizer<T> {
         let groups = &self.groups;
         self.tensors.par_iter_mut().zip(&groups.params).for_each(|(tensor, param)| {
             let rule = groups.groups[param.group].rule.as_ref();
-            let coeffs = &coeffs[param.group];
+            let norms = |coeffs: &[f64], tensor: &mut Tensor<T>| {
+                let chunks: Vec<_> = tensor.chunks().collect();
+                let norms: Vec<_> =
+                    chunks.into_par_iter().map(|chunk| chunk.norms(rule, coeffs)).collect();
+                norms.into_iter().fold(Norms::default(), Norms::add)
+            };
+            let coeffs = scaled(rule, &coeffs[param.group], tensor, norms);
             let chunks: Vec<_> = tensor.chunks().collect();
-            chunks.into_par_iter().for_each(|mut chunk| {
-                let mut states: Vec<&mut [T]> =
-                    chunk.states.iter_mut().map(|state| &mut **state).collect();
-                let run = Run { params: chunk.param, grads: chunk.grad, states: &mut states };
-                T::run(rule, coeffs, run);
-            });
+            chunks.into_par_iter().for_each(|chunk| chunk.update(rule, &coeffs));
         });
         Ok(())
     }
@@ -256,21 +262,28 @@ fn assign<T: Real>(
     Ok(())
 }
 
+/// A tensor's coefficients: the group's, with the learning rate scaled where the rule has a trust ratio.
+fn scaled<T: Real>(
+    rule: &dyn DynRule,
+    coeffs: &[f64],
+    tensor: &mut Tensor<T>,
+    norms: impl Fn(&[f64], &mut Tensor<T>) -> Norms,
+) -> Vec<f64> {
+    let mut coeffs = coeffs.to_vec();
+    if let Some(trust) = rule.trust_ratio() {
+        let norms = norms(&coeffs, tensor);
+        trust.apply(&mut coeffs, norms);
+    }
+    coeffs
+}
+
 const CONTIGUOUS: &str = "one-dimensional arrays that were made here are contiguous";
 
-impl<T: Real> Tensor<T> {
-    /// All elements as one run.
-    fn run<'a>(&'a mut self, states: &'a mut Vec<&'a mut [T]>) -> Run<'a, T> {
-        states.extend(self.states.iter_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)));
-        Run {
-            params: self.param.as_slice_mut().expect(CONTIGUOUS),
-            grads: self.grad.as_slice().expect(CONTIGUOUS),
-            states,
-        }
-    }
+/// Elements that a thread takes at once: enough to hide rayon's cost, few enough to balance.
+const CHUNK: usize = 1 << 15;
 
+impl<T: Real> Tensor<T> {
     /// The elements in chunks that a thread takes one at a time.
-    #[cfg(feature = "rayon")]
     fn chunks(&mut self) -> impl Iterator<Item = Chunk<'_, T>> {
         let param = self.param.as_slice_mut().expect(CONTIGUOUS).chunks_mut(CHUNK);
         let grad = self.grad.as_slice().expect(CONTIGUOUS).chunks(CHUNK);
@@ -286,13 +299,21 @@ impl<T: Real> Tensor<T> {
     }
 }
 
-/// Elements that a thread takes at once: enough to hide rayon's cost, few enough to balance.
-#[cfg(feature = "rayon")]
-const CHUNK: usize = 1 << 15;
-
-#[cfg(feature = "rayon")]
+/// Consecutive elements of one tensor.
 struct Chunk<'a, T> {
     param: &'a mut [T],
     grad: &'a [T],
     states: Vec<&'a mut [T]>,
+}
+
+impl<T: Real> Chunk<'_, T> {
+    fn update(mut self, rule: &dyn DynRule, coeffs: &[f64]) {
+        let mut states: Vec<&mut [T]> = self.states.iter_mut().map(|state| &mut **state).collect();
+        T::run(rule, coeffs, Run { params: self.param, grads: self.grad, states: &mut states });
+    }
+
+    fn norms(&self, rule: &dyn DynRule, coeffs: &[f64]) -> Norms {
+        let states: Vec<&[T]> = self.states.iter().map(|state| &**state).collect();
+        T::norms(rule, coeffs, &View { params: self.param, grads: self.grad, states: &states })
+    }
 }

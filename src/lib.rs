@@ -100,6 +100,7 @@ mod gpu;
 mod groups;
 pub mod layout;
 pub mod plan;
+pub mod reduction;
 mod rule;
 pub mod rules;
 pub mod shader;
@@ -108,11 +109,12 @@ mod values;
 pub use cpu::{CpuBuilder, CpuOptimizer};
 pub use error::{Check, Error};
 pub use gpu::{Builder, Optimizer, Param, Readback};
-#[doc(hidden)]
-pub use rule::Run;
 pub use rule::{Before, DynRule, Fields, MAX_STATES, Real, Rule, StateInit};
+#[doc(hidden)]
+pub use rule::{Norms, Run, TrustRatio, View};
 pub use rules::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, LAMB, LARS, Lion, NAdam, RAdam, RMSprop,
+    Rprop, SGD,
 };
 pub use values::Values;
 pub use wgpu;

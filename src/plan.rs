@@ -3,10 +3,25 @@
 use crate::error::Error;
 use crate::format::{Access, BLOCK, ELEMENT_BYTES, ELEMENTS_PER_THREAD, LIVE_BITS};
 use crate::layout::{BLOCK_BYTES, BufferId, Layout, Run};
+use crate::rule::DynRule;
 use crate::shader::{BLOCKS_PER_WORKGROUP, WORKGROUP_SIZE, storage_buffers};
 
 /// Bytes of a vec4.
 const VEC4_BYTES: u64 = ELEMENTS_PER_THREAD * ELEMENT_BYTES;
+
+/// Refuses a limit that is lower than needed.
+pub(crate) fn need(
+    limit: &'static str,
+    found: u64,
+    needed: u64,
+    reason: String,
+) -> Result<(), Error> {
+    if found >= needed {
+        return Ok(());
+    }
+    let remedy = "Request the device with a larger limit, as far as the adapter has it".into();
+    Err(Error::Limit { limit, needed, found, reason, remedy })
+}
 
 /// The limits of a device that shape a plan, by wgpu's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,23 +37,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Refuses a device on which a rule with this many states cannot run.
+    /// Refuses a device on which a rule cannot run.
     ///
     /// # Errors
     /// A limit that is too low.
-    pub fn check(&self, rule: &str, states: usize) -> Result<(), Error> {
-        let need = |limit, found: u64, needed: u64, reason: String| {
-            if found >= needed {
-                return Ok(());
-            }
-            let remedy = "Request the device with a larger limit, as far as the adapter has it";
-            Err(Error::Limit { limit, needed, found, reason, remedy: remedy.into() })
-        };
+    pub fn check(&self, rule: &dyn DynRule) -> Result<(), Error> {
         need(
             "max_storage_buffers_per_shader_stage",
             self.max_storage_buffers_per_shader_stage,
-            storage_buffers(states).into(),
-            format!("{rule} binds a table, parameters, gradients and {states} state buffer(s)"),
+            storage_buffers(rule).into(),
+            format!("{} binds tables, parameters, gradients and every state", rule.name()),
         )?;
         let workgroup = || format!("a workgroup has {WORKGROUP_SIZE} threads");
         need(
@@ -71,6 +79,12 @@ impl Limits {
         need("max_buffer_size", self.max_buffer_size, BLOCK_BYTES, remedy)
     }
 
+    /// A grid of at least so many workgroups, of rows as long as the device allows.
+    pub fn grid(&self, workgroups: u64) -> [u32; 2] {
+        let row = workgroups.clamp(1, self.max_compute_workgroups_per_dimension);
+        [row as u32, workgroups.div_ceil(row) as u32]
+    }
+
     /// The most blocks that one dispatch's grid reaches.
     fn grid_blocks(&self) -> u64 {
         let side = self.max_compute_workgroups_per_dimension;
@@ -100,7 +114,8 @@ pub struct Piece {
 }
 
 impl Piece {
-    fn blocks(&self) -> u64 {
+    /// Its number of blocks; the last may be part of one.
+    pub fn blocks(&self) -> u64 {
         self.len.div_ceil(BLOCK)
     }
 
@@ -283,8 +298,7 @@ impl Planner<'_> {
                 dispatch.access = Access::Vec4;
             }
             let workgroups = dispatch.blocks().div_ceil(BLOCKS_PER_WORKGROUP);
-            let row = workgroups.min(self.limits.max_compute_workgroups_per_dimension);
-            dispatch.grid = [row as u32, workgroups.div_ceil(row) as u32];
+            dispatch.grid = self.limits.grid(workgroups);
         }
         self.dispatches
     }

@@ -42,10 +42,13 @@ pub trait Real:
     /// Runs one step of a rule whose type was erased over one run of elements.
     #[doc(hidden)]
     fn run(rule: &dyn DynRule, coeffs: &[f64], run: Run<'_, Self>);
+    /// The sums of squares that such a rule's trust ratio takes, over one run of elements.
+    #[doc(hidden)]
+    fn norms(rule: &dyn DynRule, coeffs: &[f64], view: &View<'_, Self>) -> Norms;
 }
 
 macro_rules! real {
-    ($type:ident, $run:ident) => {
+    ($type:ident, $run:ident, $norms:ident) => {
         impl Real for $type {
             fn from_f64(x: f64) -> Self {
                 x as $type
@@ -77,11 +80,14 @@ macro_rules! real {
             fn run(rule: &dyn DynRule, coeffs: &[f64], run: Run<'_, Self>) {
                 rule.$run(coeffs, run);
             }
+            fn norms(rule: &dyn DynRule, coeffs: &[f64], view: &View<'_, Self>) -> Norms {
+                rule.$norms(coeffs, view)
+            }
         }
     };
 }
-real!(f32, run_f32);
-real!(f64, run_f64);
+real!(f32, run_f32, norms_f32);
+real!(f64, run_f64, norms_f64);
 
 /// A struct whose fields are all of one type: a rule's coefficients or states. Made by [`fields!`].
 ///
@@ -247,6 +253,18 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     fn coeffs(&self, step: u64, scalars: &[f64]) -> Self::Coeffs<f64>;
     /// One element's step: the new parameter, and the new state in place.
     fn update<T: Real>(&self, c: &Self::Coeffs<T>, p: T, g: T, s: &mut Self::State<T>) -> T;
+    /// Whether each tensor's learning rate is scaled by its trust ratio,
+    /// `trust_coefficient`·‖p‖/‖u‖, or 1 where a norm is 0, with u from [`direction`](Self::direction).
+    /// Such a rule has the coefficients `lr`, which the drivers scale before they call
+    /// [`update`](Self::update), and `trust_coefficient`; and its WGSL has, beside `update`, a function
+    /// `direction` of the same signature.
+    const TRUST_RATIO: bool = false;
+    /// One element of the direction u whose norm the trust ratio divides by. It may change the state
+    /// on the way; only [`update`](Self::update)'s changes are kept.
+    fn direction<T: Real>(&self, c: &Self::Coeffs<T>, p: T, g: T, s: &mut Self::State<T>) -> T {
+        let _ = (c, p, s);
+        g
+    }
     /// One value of the rule for each way its options can be set, for tests and benches to walk.
     fn variants() -> Vec<Self>;
 }
@@ -261,6 +279,48 @@ pub struct Run<'a, T> {
     pub params: &'a mut [T],
     pub grads: &'a [T],
     pub states: &'a mut [&'a mut [T]],
+}
+
+/// The same, to look at.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct View<'a, T> {
+    pub params: &'a [T],
+    pub grads: &'a [T],
+    pub states: &'a [&'a [T]],
+}
+
+/// Sums of squares of a tensor's elements and of its direction's.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Norms {
+    pub param: f64,
+    pub direction: f64,
+}
+
+impl std::ops::Add for Norms {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { param: self.param + other.param, direction: self.direction + other.direction }
+    }
+}
+
+/// Where a rule with a trust ratio has the coefficients that it takes, among all of them.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrustRatio {
+    lr: usize,
+    trust_coefficient: usize,
+}
+
+impl TrustRatio {
+    /// Scales a tensor's learning rate by its trust ratio.
+    pub fn apply(self, coeffs: &mut [f64], norms: Norms) {
+        if norms.param != 0.0 && norms.direction != 0.0 {
+            let ratio = (norms.param / norms.direction).sqrt();
+            coeffs[self.lr] *= coeffs[self.trust_coefficient] * ratio;
+        }
+    }
 }
 
 /// A state in use, or a group's scalar: its name and its value before the first step.
@@ -304,6 +364,12 @@ pub trait DynRule: Debug + Send + Sync {
     /// A copy.
     fn boxed(&self) -> Box<dyn DynRule>;
     #[doc(hidden)]
+    fn trust_ratio(&self) -> Option<TrustRatio>;
+    #[doc(hidden)]
+    fn norms_f32(&self, coeffs: &[f64], view: &View<'_, f32>) -> Norms;
+    #[doc(hidden)]
+    fn norms_f64(&self, coeffs: &[f64], view: &View<'_, f64>) -> Norms;
+    #[doc(hidden)]
     fn run_f32(&self, coeffs: &[f64], run: Run<'_, f32>);
     #[doc(hidden)]
     fn run_f64(&self, coeffs: &[f64], run: Run<'_, f64>);
@@ -334,6 +400,16 @@ impl<R: Rule> DynRule for R {
             return Err(Error::rule(
                 R::NAME,
                 format!("it has {states} states, but a rule may have at most {MAX_STATES}"),
+            ));
+        }
+        if R::TRUST_RATIO && self.trust_ratio().is_none() {
+            let coeffs = self.coeff_names().join(", ");
+            return Err(Error::rule(
+                R::NAME,
+                format!(
+                    "a rule with a trust ratio needs the coefficients `lr` and `trust_coefficient`, but \
+                     has: {coeffs}"
+                ),
             ));
         }
         Rule::validate(self)
@@ -368,6 +444,21 @@ impl<R: Rule> DynRule for R {
     fn boxed(&self) -> Box<dyn DynRule> {
         Box::new(self.clone())
     }
+    fn trust_ratio(&self) -> Option<TrustRatio> {
+        let position = |name| self.coeff_names().iter().position(|known| *known == name);
+        let (lr, trust_coefficient) = (position("lr")?, position("trust_coefficient")?);
+        let before = Before::<f64>::NAMES.len();
+        R::TRUST_RATIO.then_some(TrustRatio {
+            lr: before + lr,
+            trust_coefficient: before + trust_coefficient,
+        })
+    }
+    fn norms_f32(&self, coeffs: &[f64], view: &View<'_, f32>) -> Norms {
+        norms_of_run(self, coeffs, view)
+    }
+    fn norms_f64(&self, coeffs: &[f64], view: &View<'_, f64>) -> Norms {
+        norms_of_run(self, coeffs, view)
+    }
     fn run_f32(&self, coeffs: &[f64], run: Run<'_, f32>) {
         update_run(self, coeffs, run);
     }
@@ -379,27 +470,43 @@ impl<R: Rule> DynRule for R {
 /// Elements that the CPU driver holds in registers and first-level cache at once.
 const TILE: usize = 64;
 
-/// Updates a run of elements, a tile at a time.
-///
-/// States travel through local arrays of fixed size, so that the compiler sees neither aliasing nor
-/// bounds in the inner loop and turns it into vector code, whatever the number of states.
-fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_, T>) {
-    let (before, own) = coeffs.split_at(Before::<f64>::NAMES.len());
-    let before = Before::from_fn(|k| T::from_f64(before[k]));
-    let own = R::Coeffs::<T>::from_fn(|k| T::from_f64(own[k]));
-    // Slot k of the tile is state k of the rule; only the states in use have memory behind them.
-    let mut used = Vec::with_capacity(MAX_STATES);
-    rule.initial_state().each(|k, value| used.extend(value.map(|_| k)));
+/// What the inner loops need, rounded to their type.
+struct Prepared<R: Rule, T: Real> {
+    before: Before<T>,
+    coeffs: R::Coeffs<T>,
+    /// Slot k of a tile is state k of the rule; only the states in use have memory behind them.
+    used: Vec<usize>,
+}
 
+impl<R: Rule, T: Real> Prepared<R, T> {
+    fn new(rule: &R, coeffs: &[f64]) -> Self {
+        let (before, own) = coeffs.split_at(Before::<f64>::NAMES.len());
+        let mut used = Vec::with_capacity(MAX_STATES);
+        rule.initial_state().each(|k, value| used.extend(value.map(|_| k)));
+        Self {
+            before: Before::from_fn(|k| T::from_f64(before[k])),
+            coeffs: R::Coeffs::<T>::from_fn(|k| T::from_f64(own[k])),
+            used,
+        }
+    }
+}
+
+/// A tile's states, in arrays of fixed size: the compiler then sees neither aliasing nor bounds in the
+/// inner loops and turns them into vector code, whatever the number of states.
+type Tile<T> = [[T; TILE]; MAX_STATES];
+
+/// Updates a run of elements, a tile at a time.
+fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_, T>) {
+    let prepared = Prepared::<R, T>::new(rule, coeffs);
     let mut tile = [[T::default(); TILE]; MAX_STATES];
     let grads = run.grads.chunks(TILE);
     for (index, (params, grads)) in run.params.chunks_mut(TILE).zip(grads).enumerate() {
         let range = index * TILE..index * TILE + params.len();
-        for (&slot, state) in used.iter().zip(run.states.iter()) {
+        for (&slot, state) in prepared.used.iter().zip(run.states.iter()) {
             tile[slot][..params.len()].copy_from_slice(&state[range.clone()]);
         }
-        update_tile(rule, &before, &own, params, grads, &mut tile);
-        for (&slot, state) in used.iter().zip(run.states.iter_mut()) {
+        update_tile(rule, &prepared, params, grads, &mut tile);
+        for (&slot, state) in prepared.used.iter().zip(run.states.iter_mut()) {
             state[range.clone()].copy_from_slice(&tile[slot][..params.len()]);
         }
     }
@@ -408,17 +515,34 @@ fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_, T>) {
 #[inline(always)]
 fn update_tile<R: Rule, T: Real>(
     rule: &R,
-    before: &Before<T>,
-    coeffs: &R::Coeffs<T>,
+    prepared: &Prepared<R, T>,
     params: &mut [T],
     grads: &[T],
-    states: &mut [[T; TILE]; MAX_STATES],
+    states: &mut Tile<T>,
 ) {
     let count = params.len().min(grads.len()).min(TILE);
     for i in 0..count {
-        let (p, g) = before.apply(params[i], grads[i]);
+        let (p, g) = prepared.before.apply(params[i], grads[i]);
         let mut state = R::State::<T>::from_fn(|k| states[k][i]);
-        params[i] = rule.update(coeffs, p, g, &mut state);
+        params[i] = rule.update(&prepared.coeffs, p, g, &mut state);
         state.each(|k, x| states[k][i] = x);
     }
+}
+
+/// Sums the squares of a run's elements and of their directions, in order and in f64.
+fn norms_of_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], view: &View<'_, T>) -> Norms {
+    let prepared = Prepared::<R, T>::new(rule, coeffs);
+    let mut norms = Norms::default();
+    let mut values = [T::default(); MAX_STATES];
+    for (i, (&p, &g)) in view.params.iter().zip(view.grads).enumerate() {
+        for (&slot, state) in prepared.used.iter().zip(view.states) {
+            values[slot] = state[i];
+        }
+        let (p, g) = prepared.before.apply(p, g);
+        let mut state = R::State::<T>::from_fn(|k| values[k]);
+        let direction = rule.direction(&prepared.coeffs, p, g, &mut state);
+        let square = |x: T| x.to_f64() * x.to_f64();
+        norms = norms + Norms { param: square(p), direction: square(direction) };
+    }
+    norms
 }

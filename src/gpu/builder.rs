@@ -3,11 +3,12 @@
 use super::Optimizer;
 use super::buffers::Buffers;
 use super::coefficients::Coefficients;
-use super::kernel::{Compiler, Recorded};
+use super::commands::record_all;
+use super::kernel::Compiler;
 use crate::error::Error;
 use crate::groups::Groups;
 use crate::layout::{Layout, ParamSpec, Place};
-use crate::plan::{self, Dispatch, Limits};
+use crate::plan::{self, Limits};
 use crate::rule::DynRule;
 use crate::shader::group_stride;
 use std::collections::HashMap;
@@ -86,8 +87,7 @@ impl Builder {
         let (groups, params) = self.register()?;
         let (kernels, places) = kernels(&groups, device.limits().max_uniform_buffer_binding_size);
         for members in &kernels {
-            let rule = &groups.groups[members[0]].rule;
-            limits.check(rule.name(), rule.states().len())?;
+            limits.check(groups.groups[members[0]].rule.as_ref())?;
         }
         let (specs, caller) = specs(&params, &groups, &places)?;
         let sizes: Vec<_> = caller.iter().map(wgpu::Buffer::size).collect();
@@ -102,7 +102,8 @@ impl Builder {
                 let members = &kernels[kernel];
                 (groups.groups[members[0]].rule.as_ref(), members.len())
             };
-            let recorded = record_all(device, &dispatches, kernel, &buffers, &coefficients)?;
+            let compiler = Compiler::new(device, &buffers, &coefficients);
+            let recorded = record_all(compiler, &limits, &dispatches, kernel)?;
             let kernel_of_group = places.iter().map(|&(kernel, _)| kernel).collect();
             let (device, queue) = (device.clone(), queue.clone());
             Ok(Optimizer {
@@ -200,85 +201,6 @@ fn specs(
         });
     }
     Ok((specs, caller))
-}
-
-/// Creates tables, pipelines and bind groups of all dispatches. `kernel` gives a kernel's rule and its
-/// number of groups.
-fn record_all<'a>(
-    device: &wgpu::Device,
-    dispatches: &[Dispatch],
-    kernel: impl Fn(usize) -> (&'a dyn DynRule, usize),
-    buffers: &Buffers,
-    coefficients: &Coefficients,
-) -> Result<Vec<Recorded>, Error> {
-    let tables = Tables::new(device, dispatches);
-    let mut compiler = Compiler {
-        device,
-        buffers,
-        groups_layout: &coefficients.layout,
-        pipelines: HashMap::new(),
-    };
-    let ready = |(index, dispatch): (usize, &Dispatch)| {
-        let (rule, groups) = kernel(dispatch.kernel);
-        compiler.ready(dispatch, rule, groups, tables.binding(index))
-    };
-    dispatches.iter().enumerate().map(ready).collect()
-}
-
-/// All dispatches' tables, in as few buffers as the device's limit allows.
-struct Tables {
-    buffers: Vec<wgpu::Buffer>,
-    /// Each dispatch's buffer, offset and size.
-    places: Vec<(usize, u64, u64)>,
-}
-
-impl Tables {
-    fn new(device: &wgpu::Device, dispatches: &[Dispatch]) -> Self {
-        let limits = device.limits();
-        let alignment = limits.min_storage_buffer_offset_alignment as usize;
-        let mut contents: Vec<Vec<u8>> = Vec::new();
-        let mut places = Vec::new();
-        for dispatch in dispatches {
-            let table = dispatch.table();
-            let bytes: &[u8] = bytemuck::cast_slice(&table);
-            let start = contents.last().map_or(0, |last| last.len().next_multiple_of(alignment));
-            if contents.is_empty() || (start + bytes.len()) as u64 > limits.max_buffer_size {
-                contents.push(Vec::new());
-            }
-            let index = contents.len() - 1;
-            let content = &mut contents[index];
-            content.resize(content.len().next_multiple_of(alignment), 0);
-            places.push((index, content.len() as u64, bytes.len() as u64));
-            content.extend(bytes);
-        }
-        let buffers = contents.iter().map(|content| upload(device, content)).collect();
-        Self { buffers, places }
-    }
-
-    fn binding(&self, dispatch: usize) -> wgpu::BufferBinding<'_> {
-        let (buffer, offset, size) = self.places[dispatch];
-        wgpu::BufferBinding {
-            buffer: &self.buffers[buffer],
-            offset,
-            size: wgpu::BufferSize::new(size),
-        }
-    }
-}
-
-/// A read-only buffer of these bytes.
-fn upload(device: &wgpu::Device, bytes: &[u8]) -> wgpu::Buffer {
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("wgpu-optim table"),
-        size: bytes.len() as u64,
-        usage: wgpu::BufferUsages::STORAGE,
-        mapped_at_creation: true,
-    });
-    // Fails only if the buffer could not be created, which the error scope reports.
-    if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
-        view.copy_from_slice(bytes);
-    }
-    buffer.unmap();
-    buffer
 }
 
 /// The limits of the device in hand, which may be lower than its adapter's.

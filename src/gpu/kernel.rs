@@ -6,15 +6,16 @@ use crate::error::Error;
 use crate::format::Access;
 use crate::plan::{Dispatch, Window};
 use crate::rule::DynRule;
-use crate::shader::{self, FIRST_STATE_BINDING};
+use crate::shader::{self, Shader, Stage};
 use std::collections::HashMap;
 
 /// A dispatch with all that it binds, recorded anew in each step.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    kernel: usize,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
+    /// The kernel whose groups' coefficients it reads, if any.
+    kernel: Option<usize>,
     grid: [u32; 2],
 }
 
@@ -25,61 +26,99 @@ impl Recorded {
         coefficients: &Coefficients,
         slot: usize,
     ) {
-        let (groups, offset) = coefficients.binding(self.kernel, slot);
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        pass.set_bind_group(1, groups, &[offset]);
+        if let Some(kernel) = self.kernel {
+            let (groups, offset) = coefficients.binding(kernel, slot);
+            pass.set_bind_group(1, groups, &[offset]);
+        }
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 }
 
+/// A pipeline and the layout of its bind group 0.
+type Pipeline = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
+
 /// Makes dispatches ready, compiling each pipeline once.
 pub(super) struct Compiler<'a> {
     pub device: &'a wgpu::Device,
-    pub buffers: &'a Buffers,
+    buffers: &'a Buffers,
     /// The layout of bind group 1.
-    pub groups_layout: &'a wgpu::BindGroupLayout,
-    pub pipelines: HashMap<(usize, Access, bool), (wgpu::ComputePipeline, wgpu::BindGroupLayout)>,
+    groups_layout: &'a wgpu::BindGroupLayout,
+    pipelines: HashMap<(usize, Stage, Access, bool), Pipeline>,
+    sum: Option<Pipeline>,
 }
 
-impl Compiler<'_> {
-    /// `groups` is the number of the kernel's groups; `table` is the dispatch's table, where it lies in
-    /// its buffer.
+impl<'a> Compiler<'a> {
+    pub fn new(
+        device: &'a wgpu::Device,
+        buffers: &'a Buffers,
+        coefficients: &'a Coefficients,
+    ) -> Self {
+        let groups_layout = &coefficients.layout;
+        Self { device, buffers, groups_layout, pipelines: HashMap::new(), sum: None }
+    }
+
+    /// `groups` is the number of the kernel's groups; `table` is the dispatch's table; `extra` is bound
+    /// after the states.
     pub fn ready(
         &mut self,
         dispatch: &Dispatch,
+        stage: Stage,
         rule: &dyn DynRule,
         groups: usize,
         table: wgpu::BufferBinding<'_>,
+        extra: Option<[wgpu::BufferBinding<'_>; 2]>,
     ) -> Result<Recorded, Error> {
-        let key = (dispatch.kernel, dispatch.access, dispatch.shared());
+        let kernel = dispatch.kernel;
+        let key = (kernel, stage, dispatch.access, dispatch.shared());
         if !self.pipelines.contains_key(&key) {
-            let compiled = self.compile(rule, groups, dispatch.access, dispatch.shared())?;
+            let shader = shader::link(rule, groups, stage, dispatch.access, dispatch.shared())?;
+            let writable = writable(rule, stage, dispatch.shared());
+            let compiled = self.compile(rule.name(), &shader, &writable, Some(self.groups_layout));
             self.pipelines.insert(key, compiled);
         }
-        let (pipeline, layout) = &self.pipelines[&key];
+        let [params, grads, states] = dispatch.windows;
+        let array = StateOf::default();
+        let mut buffers = vec![table, self.binding(params, array), self.binding(grads, array)];
+        let states = (0..self.buffers.states(kernel))
+            .map(|state| self.binding(states, StateOf { kernel, state }));
+        buffers.extend(states);
+        buffers.extend(extra.into_iter().flatten());
+        let pipeline = &self.pipelines[&key];
         Ok(Recorded {
-            kernel: dispatch.kernel,
-            pipeline: pipeline.clone(),
-            bind_group: self.bind_group(dispatch, layout, table),
+            bind_group: self.bind_group(&pipeline.1, buffers),
+            pipeline: pipeline.0.clone(),
+            kernel: Some(kernel),
             grid: dispatch.grid,
         })
     }
 
+    /// A dispatch that adds up norms: rows, parts and totals.
+    pub fn sum(&mut self, buffers: [wgpu::BufferBinding<'_>; 3], grid: [u32; 2]) -> Recorded {
+        let pipeline = self.sum.take().unwrap_or_else(|| {
+            self.compile("sum", &shader::link_sum(), &[false, false, true], None)
+        });
+        let bind_group = self.bind_group(&pipeline.1, buffers);
+        let recorded = Recorded { bind_group, pipeline: pipeline.0.clone(), kernel: None, grid };
+        self.sum = Some(pipeline);
+        recorded
+    }
+
+    /// `writable` says of each binding of group 0 whether it is written.
     fn compile(
         &self,
-        rule: &dyn DynRule,
-        groups: usize,
-        access: Access,
-        shared: bool,
-    ) -> Result<(wgpu::ComputePipeline, wgpu::BindGroupLayout), Error> {
-        let linked = shader::link(rule, groups, access, shared)?;
-        let label = format!("wgpu-optim {}", rule.name());
-        let states = rule.states().len() as u32;
-        let read_only = |binding| binding == 0 || (binding == 2 && !shared);
-        let storage = |binding| wgpu::BufferBindingType::Storage { read_only: read_only(binding) };
-        let entries: Vec<_> = (0..FIRST_STATE_BINDING + states)
-            .map(|binding| buffer_entry(binding, storage(binding), false))
+        name: &str,
+        shader: &Shader,
+        writable: &[bool],
+        groups_layout: Option<&wgpu::BindGroupLayout>,
+    ) -> Pipeline {
+        let label = format!("wgpu-optim {name}");
+        let storage = |&writable: &bool| wgpu::BufferBindingType::Storage { read_only: !writable };
+        let entries: Vec<_> = writable
+            .iter()
+            .zip(0..)
+            .map(|(writable, binding)| buffer_entry(binding, storage(writable), false))
             .collect();
         let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(&label),
@@ -87,41 +126,35 @@ impl Compiler<'_> {
         });
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(linked.text.into()),
+            source: wgpu::ShaderSource::Wgsl(shader.text.as_str().into()),
         });
+        let layouts: Vec<_> =
+            [Some(&layout), groups_layout].into_iter().take_while(Option::is_some).collect();
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
-            bind_group_layouts: &[Some(&layout), Some(self.groups_layout)],
+            bind_group_layouts: &layouts,
             immediate_size: 0,
         });
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline_layout),
             module: &module,
-            entry_point: Some(shader::ENTRY_POINT),
+            entry_point: Some(shader.entry_point),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &linked.constants,
+                constants: &shader.constants,
                 ..Default::default()
             },
             cache: None,
         });
-        Ok((pipeline, layout))
+        (pipeline, layout)
     }
 
-    fn bind_group(
+    fn bind_group<'b>(
         &self,
-        dispatch: &Dispatch,
         layout: &wgpu::BindGroupLayout,
-        table: wgpu::BufferBinding<'_>,
+        buffers: impl IntoIterator<Item = wgpu::BufferBinding<'b>>,
     ) -> wgpu::BindGroup {
-        let kernel = dispatch.kernel;
-        let [params, grads, states] = dispatch.windows;
-        let array = StateOf::default();
-        let mut resources = vec![table, self.binding(params, array), self.binding(grads, array)];
-        let states = (0..self.buffers.states(kernel))
-            .map(|state| self.binding(states, StateOf { kernel, state }));
-        resources.extend(states);
-        let entries: Vec<_> = resources
+        let entries: Vec<_> = buffers
             .into_iter()
             .zip(0..)
             .map(|(buffer, binding)| wgpu::BindGroupEntry {
@@ -143,6 +176,17 @@ impl Compiler<'_> {
             size: wgpu::BufferSize::new(window.size),
         }
     }
+}
+
+/// Which bindings of group 0 a stage of a rule writes, in the order of `shader::link`.
+fn writable(rule: &dyn DynRule, stage: Stage, shared: bool) -> Vec<bool> {
+    let step = stage == Stage::Step;
+    let mut writable = vec![false, step, step && shared];
+    writable.extend(rule.states().iter().map(|_| step));
+    if rule.trust_ratio().is_some() {
+        writable.extend([false, !step]);
+    }
+    writable
 }
 
 /// A buffer's entry in a bind group layout.

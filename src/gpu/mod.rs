@@ -3,8 +3,10 @@
 mod buffers;
 mod builder;
 mod coefficients;
+mod commands;
 mod kernel;
 mod readback;
+mod tables;
 
 pub use builder::{Builder, Param};
 pub use readback::Readback;

@@ -26,6 +26,8 @@ rules! {
     adagrad: Adagrad;
     adam: Adam, AdamW;
     adamax: Adamax;
+    lamb: LAMB;
+    lars: LARS;
     lion: Lion;
     nadam: NAdam;
     radam: RAdam;

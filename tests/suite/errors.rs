@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Before, Check, CpuOptimizer, DynRule, Error,
-    Lion, NAdam, Optimizer, Param, RAdam, RMSprop, Real, Rprop, Rule, SGD, fields,
+    LAMB, LARS, Lion, NAdam, Optimizer, Param, RAdam, RMSprop, Real, Rprop, Rule, SGD, fields,
 };
 
 /// Refused with a message that has all these words.
@@ -176,6 +176,11 @@ fn hyperparameters_out_of_range() {
         check(AdaBelief { eps_root: bad, ..Default::default() }.into(), &["`eps_root`"]);
         check(Rprop { etas: (0.5, bad), ..Default::default() }.into(), &["Rprop", "`etas`"]);
         check(Rprop { step_sizes: (bad, 1.0), ..Default::default() }.into(), &["`step_sizes`"]);
+        check(LAMB { weight_decay: bad, ..Default::default() }.into(), &["LAMB", "`weight_decay`"]);
+        check(
+            LARS { trust_coefficient: bad, ..Default::default() }.into(),
+            &["`trust_coefficient`"],
+        );
         check(Adadelta { rho: bad, ..Default::default() }.into(), &["`rho`", "[0, 1)"]);
         check(Adamax { betas: (bad, 0.9), ..Default::default() }.into(), &["`betas.0`"]);
         check(Lion { betas: (0.9, bad), ..Default::default() }.into(), &["`betas.1`"]);

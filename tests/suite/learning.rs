@@ -58,6 +58,7 @@ fn learning_rates(rule: &dyn DynRule) -> (f64, f64) {
         "adagrad" => (0.5, 0.5),
         "adadelta" => (10.0, 3.0),
         "lion" => (0.05, 0.01),
+        "lars" => (10.0, 1.0),
         _ => (0.1, 0.05),
     }
 }

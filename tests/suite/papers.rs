@@ -3,8 +3,8 @@
 
 use crate::common::random::Random;
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, Lion, NAdam, RAdam,
-    RMSprop, Rprop, SGD,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, LAMB, LARS, Lion,
+    NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 const STEPS: usize = 25;
@@ -337,5 +337,83 @@ fn adabelief() {
             theta -= 0.02 * m_hat / (f64::sqrt(s_hat) + 1e-8);
         }
         theta
+    });
+}
+
+/// A tensor's norm, added up in f64.
+fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Holds a rule with trust ratios to a function of whole tensors, each of its own length.
+fn compare_tensors(
+    rule: impl Into<Box<dyn DynRule>>,
+    paper: impl Fn(Vec<f64>, &[Vec<f64>]) -> Vec<f64>,
+) {
+    let lens = [1, 7, 300];
+    let params = lens.map(|len| (len.to_string(), len));
+    let mut cpu = CpuOptimizer::<f64>::builder().group(rule, params).build().expect("built");
+    let mut random = Random::new(23);
+    let mut vector =
+        |len| random.wide_vec(len, -2.0, 1.0).into_iter().map(f64::from).collect::<Vec<_>>();
+    let starts = lens.map(&mut vector);
+    let gradients = lens.map(|len| (0..STEPS).map(|_| vector(len)).collect::<Vec<_>>());
+    for (len, start) in lens.iter().zip(&starts) {
+        cpu.set_param(&len.to_string(), start).expect("set");
+    }
+    for t in 0..STEPS {
+        for (len, gradients) in lens.iter().zip(&gradients) {
+            cpu.set_grad(&len.to_string(), &gradients[t]).expect("set");
+        }
+        cpu.step().expect("stepped");
+    }
+    for ((len, start), gradients) in lens.iter().zip(starts).zip(&gradients) {
+        let found = cpu.param(&len.to_string()).expect("there");
+        for (found, expected) in found.iter().zip(paper(start, gradients)) {
+            let off = (found - expected).abs() / expected.abs().max(1.0);
+            assert!(off <= TOLERANCE, "length {len}: {found} for {expected}");
+        }
+    }
+}
+
+/// You et al. 2020, Algorithm 2, with φ the identity.
+#[test]
+fn lamb() {
+    let rule = LAMB { lr: 0.02, weight_decay: 0.1, ..Default::default() };
+    compare_tensors(rule, |mut x, gradients| {
+        let (mut m, mut v) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        for (t, g) in gradients.iter().enumerate() {
+            let mut u = Vec::new();
+            for i in 0..x.len() {
+                m[i] = 0.9 * m[i] + (1.0 - 0.9) * g[i];
+                v[i] = 0.999 * v[i] + (1.0 - 0.999) * g[i] * g[i];
+                let m_hat = m[i] / (1.0 - 0.9f64.powi(t as i32 + 1));
+                let v_hat = v[i] / (1.0 - 0.999f64.powi(t as i32 + 1));
+                u.push(m_hat / (f64::sqrt(v_hat) + 1e-6) + 0.1 * x[i]);
+            }
+            let (nx, nu) = (norm(&x), norm(&u));
+            let ratio = if nx == 0.0 || nu == 0.0 { 1.0 } else { nx / nu };
+            x.iter_mut().zip(u).for_each(|(x, u)| *x -= 0.02 * ratio * u);
+        }
+        x
+    });
+}
+
+/// You, Gitman and Ginsburg 2017, Algorithm 1, with decay in the norm's argument as in optax.
+#[test]
+fn lars() {
+    let rule = LARS { lr: 5.0, weight_decay: 0.1, trust_coefficient: 0.01, ..Default::default() };
+    compare_tensors(rule, |mut w, gradients| {
+        let mut velocity = vec![0.0; w.len()];
+        for g in gradients {
+            let u: Vec<_> = g.iter().zip(&w).map(|(g, w)| g + 0.1 * w).collect();
+            let (nw, nu) = (norm(&w), norm(&u));
+            let local = if nw == 0.0 || nu == 0.0 { 1.0 } else { 0.01 * nw / nu };
+            for i in 0..w.len() {
+                velocity[i] = 0.9 * velocity[i] + 5.0 * local * u[i];
+                w[i] -= velocity[i];
+            }
+        }
+        w
     });
 }

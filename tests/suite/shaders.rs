@@ -6,16 +6,22 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgpu_optim::format::Access;
 use wgpu_optim::rules::all;
-use wgpu_optim::shader::{ENTRY_POINT, Shader, link};
+use wgpu_optim::shader::{Shader, Stage, link, link_sum};
 
 /// Every rule and option, access, and sharing of buffers.
 fn shaders() -> Vec<(String, Shader)> {
-    let mut shaders = Vec::new();
+    let mut shaders = vec![("sum".to_owned(), link_sum())];
     for rule in all() {
         for access in Access::ALL {
             for shared in [false, true] {
-                let name = format!("{} {access:?} shared {shared}", label(rule.as_ref()));
-                shaders.push((name, link(rule.as_ref(), 3, access, shared).expect("linked")));
+                for stage in [Stage::Norm, Stage::Step] {
+                    if stage == Stage::Norm && rule.trust_ratio().is_none() {
+                        continue;
+                    }
+                    let name = format!("{} {stage:?} {access:?} {shared}", label(rule.as_ref()));
+                    let linked = link(rule.as_ref(), 3, stage, access, shared);
+                    shaders.push((name, linked.expect("linked")));
+                }
             }
         }
     }
@@ -38,7 +44,7 @@ fn module(name: &str, shader: &Shader) -> (Module, ModuleInfo) {
     let (module, _) = naga::back::pipeline_constants::process_overrides(
         &module,
         &info,
-        Some((ShaderStage::Compute, ENTRY_POINT)),
+        Some((ShaderStage::Compute, shader.entry_point)),
         &constants,
     )
     .unwrap_or_else(|error| panic!("{name}: {error:?}"));
@@ -74,7 +80,7 @@ fn every_shader_validates_and_translates() {
         let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
         let pipeline = glsl::PipelineOptions {
             shader_stage: ShaderStage::Compute,
-            entry_point: ENTRY_POINT.into(),
+            entry_point: shader.entry_point.into(),
             multiview: None,
         };
         glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, Default::default())

@@ -1,14 +1,14 @@
 //! The tester is tested: what is wrong must be found to be wrong.
 
 use crate::common::cases::cases;
-use crate::common::exact::{Arrays, check_step, coeffs_at, ulp};
+use crate::common::exact::{Arrays, check_step, f32_step, ulp};
 use crate::common::random::Random;
-use wgpu_optim::{Adam, DynRule, Run};
+use wgpu_optim::{Adam, DynRule, LAMB};
 
 const LEN: usize = 512;
 
 /// A true step of a rule in f32: before, gradient, after.
-fn true_step(rule: &dyn DynRule, change: impl Fn(&mut Vec<f64>)) -> (Arrays, Vec<f32>, Arrays) {
+fn true_step(rule: &dyn DynRule, change: impl Fn(&mut [f64])) -> (Arrays, Vec<f32>, Arrays) {
     let mut random = Random::new(11);
     let mut before = Arrays(vec![random.wide_vec(LEN, -3.0, 3.0)]);
     for _ in rule.states() {
@@ -16,12 +16,8 @@ fn true_step(rule: &dyn DynRule, change: impl Fn(&mut Vec<f64>)) -> (Arrays, Vec
         before.0.push(state);
     }
     let grad = random.wide_vec(LEN, -3.0, 3.0);
-    let mut coeffs = coeffs_at(rule, 2);
-    change(&mut coeffs);
     let mut after = before.clone();
-    let (params, states) = after.0.split_at_mut(1);
-    let mut states: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
-    rule.run_f32(&coeffs, Run { params: &mut params[0], grads: &grad, states: &mut states });
+    f32_step(rule, 2, &grad, &mut after, change);
     (before, grad, after)
 }
 
@@ -42,6 +38,20 @@ fn every_perturbed_coefficient_is_found() {
         let judged = check_step(&rule, 2, &before, &grad, &after);
         assert!(judged.is_err(), "{name} off by a thousandth was not found");
     }
+}
+
+#[test]
+fn a_wrong_norm_is_found() {
+    let rule = LAMB::default();
+    let (before, grad, after) = true_step(&rule, |_| {});
+    check_step(&rule, 2, &before, &grad, &after).expect("a true step");
+    // One large element more makes the tensor's norm another.
+    let (mut longer, mut grad, mut after) = (before, grad, after);
+    longer.0.iter_mut().for_each(|array| array.push(1e4));
+    grad.push(1.0);
+    after.0.iter_mut().for_each(|array| array.push(1e4));
+    let found = check_step(&rule, 2, &longer, &grad, &after).expect_err("a wrong norm");
+    assert!(found.element < LEN, "an element whose norm is another tensor's");
 }
 
 #[test]

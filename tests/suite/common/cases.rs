@@ -2,8 +2,8 @@
 
 use wgpu_optim::rules::all;
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, Lion, NAdam, RAdam, RMSprop, Rprop,
-    SGD,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, LAMB, LARS, Lion, NAdam, RAdam,
+    RMSprop, Rprop, SGD,
 };
 
 /// Every rule with every option at its defaults, and every rule with every number changed.
@@ -81,6 +81,9 @@ fn changed_numbers() -> Vec<Box<dyn DynRule>> {
         .into(),
         RAdam { weight_decay: 0.1, decoupled_weight_decay: true, ..Default::default() }.into(),
         Rprop { lr: 0.3, etas: (0.3, 1.7), step_sizes: (0.2, 0.7), maximize: true }.into(),
+        LAMB { lr: 0.3, betas, eps: 1e-3, weight_decay: 0.1, maximize: true }.into(),
+        LARS { lr: 0.3, momentum: 0.5, weight_decay: 0.1, trust_coefficient: 0.5, maximize: true }
+            .into(),
         Lion { lr: 0.3, betas, weight_decay: 0.1, maximize: true }.into(),
         AdaBelief { lr: 0.3, betas, eps: 1e-3, eps_root: 1e-6, weight_decay: 0.1, maximize: true }
             .into(),

@@ -15,7 +15,7 @@
 //! Squares below the smallest normal number may be flushed to zero, so states as inputs move by
 //! that too.
 
-use wgpu_optim::{DynRule, Run};
+use wgpu_optim::{DynRule, Run, View};
 
 /// A parameter's arrays: the parameter itself, then each state in use.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +42,16 @@ const SUMMED_QUOTIENT: Tolerance = Tolerance { output: 6.0, update: 6.0, input: 
 /// Two roots, a division and products make 8 ulp, and the state takes the square of it: twice that.
 const SQUARED_QUOTIENT: Tolerance = Tolerance { output: 16.0, update: 8.0, input: 3.0 };
 
+/// The quotient is scaled by a quotient of norms, each a root of a sum that a tree of depth 6 in a block and
+/// 10 for every 1024 blocks adds up: half an ulp a level, halved by the root, twice.
+const TRUST_RATIO: Tolerance = Tolerance { output: 16.0, update: 20.0, input: 16.0 };
+
 pub fn tolerance(rule: &dyn DynRule) -> Tolerance {
     match rule.name() {
         "sgd" | "lion" | "rprop" => SUMS,
         "rmsprop" | "nadam" => SUMMED_QUOTIENT,
         "adadelta" => SQUARED_QUOTIENT,
+        "lamb" | "lars" => TRUST_RATIO,
         _ => QUOTIENT,
     }
 }
@@ -58,6 +63,27 @@ pub fn coeffs_at(rule: &dyn DynRule, step: u64) -> Vec<f64> {
     let mut coeffs = Vec::new();
     rule.coeffs(step, &scalars, &mut coeffs);
     coeffs
+}
+
+/// One step of the reference in f32, in place, with its coefficients changed as wanted.
+pub fn f32_step(
+    rule: &dyn DynRule,
+    step: u64,
+    grads: &[f32],
+    arrays: &mut Arrays,
+    change: impl Fn(&mut [f64]),
+) {
+    let mut coeffs = coeffs_at(rule, step);
+    change(&mut coeffs);
+    let (params, states) = arrays.0.split_at_mut(1);
+    if let Some(trust) = rule.trust_ratio() {
+        let states: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
+        let view = View { params: &params[0], grads, states: &states };
+        let norms = rule.norms_f32(&coeffs, &view);
+        trust.apply(&mut coeffs, norms);
+    }
+    let mut states: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
+    rule.run_f32(&coeffs, Run { params: &mut params[0], grads, states: &mut states });
 }
 
 /// One ulp of an f32 of this magnitude.
@@ -143,10 +169,17 @@ struct Exact<'a> {
 
 impl<'a> Exact<'a> {
     fn new(rule: &'a dyn DynRule, step: u64, before: &Arrays, grad: &[f32]) -> Self {
-        let coeffs = coeffs_at(rule, step).into_iter().map(|c| f64::from(c as f32)).collect();
+        let mut coeffs: Vec<_> =
+            coeffs_at(rule, step).into_iter().map(|c| f64::from(c as f32)).collect();
         let widen = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
-        let mut inputs = vec![widen(grad)];
+        let mut inputs: Vec<Vec<f64>> = vec![widen(grad)];
         inputs.extend(before.0.iter().map(|array| widen(array)));
+        if let Some(trust) = rule.trust_ratio() {
+            let states: Vec<&[f64]> = inputs[2..].iter().map(Vec::as_slice).collect();
+            let view = View { params: &inputs[1], grads: &inputs[0], states: &states };
+            let norms = rule.norms_f64(&coeffs, &view);
+            trust.apply(&mut coeffs, norms);
+        }
         Self { rule, coeffs, inputs }
     }
 

@@ -1,0 +1,52 @@
+// Adds up norms, a row a workgroup, in a fixed order and without atomics.
+
+// The first of each row's norms, and how many there are: at most SUM_LENGTH.
+@group(0) @binding(0) var<storage, read> rows: array<vec2<u32>>;
+@group(0) @binding(1) var<storage, read> parts: array<Norms>;
+@group(0) @binding(2) var<storage, read_write> totals: array<Norms>;
+
+var<workgroup> sums: array<Norms, WORKGROUP_SIZE>;
+
+fn part(row: vec2<u32>, index: u32) -> Norms {
+    if index < row.y {
+        return parts[row.x + index];
+    }
+    return Norms();
+}
+
+fn halve(invocation: u32, half: u32) {
+    workgroupBarrier();
+    if invocation < half {
+        sums[invocation] = plus(sums[invocation], sums[invocation + half]);
+    }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn sum(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = workgroup.y * grid.x + workgroup.x;
+    var row = vec2<u32>();
+    if index < arrayLength(&rows) {
+        row = rows[index];
+    }
+    let low = plus(part(row, invocation), part(row, invocation + WORKGROUP_SIZE));
+    let high = plus(
+        part(row, invocation + 2u * WORKGROUP_SIZE),
+        part(row, invocation + 3u * WORKGROUP_SIZE),
+    );
+    sums[invocation] = plus(low, high);
+    halve(invocation, 128u);
+    halve(invocation, 64u);
+    halve(invocation, 32u);
+    halve(invocation, 16u);
+    halve(invocation, 8u);
+    halve(invocation, 4u);
+    halve(invocation, 2u);
+    halve(invocation, 1u);
+    if invocation == 0u && index < arrayLength(&rows) {
+        totals[index] = sums[0];
+    }
+}
