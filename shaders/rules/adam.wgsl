@@ -6,8 +6,9 @@ struct Coeffs {
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
-    inv_sqrt_bias2: f32,  // 1 / sqrt(1 - beta2^t)
+    inv_sqrt_bias2: f32,  // 1 / sqrt(1 - beta2^t), or 1 if the maximum is of what is corrected already
     eps: f32,
+    max_scale: f32,       // 1, or then 1 / (1 - beta2^t)
 }
 
 struct State {
@@ -23,7 +24,7 @@ fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
     (*s).exp_avg_sq = c.beta2 * (*s).exp_avg_sq + c.one_minus_beta2 * g * g;
     var second_moment = (*s).exp_avg_sq;
     if amsgrad {
-        (*s).max_exp_avg_sq = max((*s).max_exp_avg_sq, (*s).exp_avg_sq);
+        (*s).max_exp_avg_sq = max((*s).max_exp_avg_sq, c.max_scale * (*s).exp_avg_sq);
         second_moment = (*s).max_exp_avg_sq;
     }
     let denominator = sqrt(second_moment) * c.inv_sqrt_bias2 + c.eps;

@@ -1,7 +1,8 @@
 // RMSprop.
 
 struct Coeffs {
-    lr: f32,
+    step_size: f32, // lr, or 1 if the buffer has it
+    gain: f32,      // 1, or then lr
     alpha: f32,
     one_minus_alpha: f32,
     eps: f32,
@@ -31,8 +32,8 @@ fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
     }
     var direction = g / root;
     if has_momentum {
-        (*s).momentum_buffer = c.momentum * (*s).momentum_buffer + direction;
+        (*s).momentum_buffer = c.momentum * (*s).momentum_buffer + c.gain * direction;
         direction = (*s).momentum_buffer;
     }
-    return p - c.lr * direction;
+    return p - c.step_size * direction;
 }

@@ -40,6 +40,8 @@ pub struct Adam {
     pub weight_decay: f64,
     /// Divide by the largest v so far instead of the present one. An option. Default false.
     pub amsgrad: bool,
+    /// With `amsgrad`, take the maximum of the bias-corrected v, as optax does. Default false.
+    pub max_after_correction: bool,
     /// Ascend instead of descend. Default false.
     pub maximize: bool,
 }
@@ -52,6 +54,7 @@ impl Default for Adam {
             eps: 1e-8,
             weight_decay: 0.0,
             amsgrad: false,
+            max_after_correction: false,
             maximize: false,
         }
     }
@@ -70,10 +73,12 @@ crate::fields! {
         beta2,
         /// 1 − β2
         one_minus_beta2,
-        /// 1/√(1 − β2ᵗ)
+        /// 1/√(1 − β2ᵗ), or 1 if the maximum is of what is corrected already
         inv_sqrt_bias2,
         /// eps
         eps,
+        /// what v is multiplied by before the maximum is taken: 1, or 1/(1 − β2ᵗ)
+        max_scale,
     }
 }
 
@@ -132,13 +137,16 @@ impl Rule for Adam {
     fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdamCoeffs<f64> {
         let (beta1, beta2) = self.betas;
         let t = step as f64;
+        let bias2 = 1.0 - beta2.powf(t);
+        let corrected_before = self.amsgrad && self.max_after_correction;
         AdamCoeffs {
             step_size: self.lr / (1.0 - beta1.powf(t)),
             beta1,
             one_minus_beta1: 1.0 - beta1,
             beta2,
             one_minus_beta2: 1.0 - beta2,
-            inv_sqrt_bias2: 1.0 / (1.0 - beta2.powf(t)).sqrt(),
+            inv_sqrt_bias2: if corrected_before { 1.0 } else { 1.0 / bias2.sqrt() },
+            max_scale: if corrected_before { 1.0 / bias2 } else { 1.0 },
             eps: self.eps,
         }
     }
@@ -148,7 +156,7 @@ impl Rule for Adam {
         s.exp_avg_sq = c.beta2 * s.exp_avg_sq + c.one_minus_beta2 * g * g;
         let mut second_moment = s.exp_avg_sq;
         if self.amsgrad {
-            s.max_exp_avg_sq = s.max_exp_avg_sq.max(s.exp_avg_sq);
+            s.max_exp_avg_sq = s.max_exp_avg_sq.max(c.max_scale * s.exp_avg_sq);
             second_moment = s.max_exp_avg_sq;
         }
         let denominator = second_moment.sqrt() * c.inv_sqrt_bias2 + c.eps;
@@ -176,22 +184,24 @@ pub struct AdamW {
     pub weight_decay: f64,
     /// Divide by the largest v so far instead of the present one. An option. Default false.
     pub amsgrad: bool,
+    /// With `amsgrad`, take the maximum of the bias-corrected v, as optax does. Default false.
+    pub max_after_correction: bool,
     /// Ascend instead of descend. Default false.
     pub maximize: bool,
 }
 
 impl Default for AdamW {
     fn default() -> Self {
-        let Adam { lr, betas, eps, amsgrad, maximize, .. } = Adam::default();
-        Self { lr, betas, eps, weight_decay: 1e-2, amsgrad, maximize }
+        let Adam { lr, betas, eps, amsgrad, max_after_correction, maximize, .. } = Adam::default();
+        Self { lr, betas, eps, weight_decay: 1e-2, amsgrad, max_after_correction, maximize }
     }
 }
 
 impl AdamW {
     /// The rule that AdamW is, but for how it decays.
     fn adam(&self) -> Adam {
-        let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
-        Adam { lr, betas, eps, weight_decay, amsgrad, maximize }
+        let Self { lr, betas, eps, weight_decay, amsgrad, max_after_correction, maximize } = *self;
+        Adam { lr, betas, eps, weight_decay, amsgrad, max_after_correction, maximize }
     }
 }
 

@@ -1,4 +1,26 @@
 //! The rules, and the one list of them. Tests, benches and the README's table walk [`all`].
+//!
+//! # Porting a run
+//!
+//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's). What reproduces a run of another library:
+//!
+//! | from | rule | set |
+//! |---|---|---|
+//! | PyTorch | `SGD`, `Adagrad`, `RMSprop`, `Adadelta`, `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`, `Rprop` | the same names to the same values |
+//! | optax | `adam`, `adamw`, `adamax`, `lion`, `lamb`, `lars`, `adabelief` | `betas: (b1, b2)` and the rest by name; `adamw`'s weight_decay is 1e-4 there |
+//! | optax | `amsgrad` | [`Adam`] with `amsgrad` and `max_after_correction` |
+//! | optax | `rmsprop` | `alpha: decay` (0.9), `eps_in_sqrt`, `lr_in_momentum`, `initial_square_avg: initial_scale` |
+//! | optax | `adagrad` | `initial_accumulator_value: 0.1`, `eps: 1e-7`, `eps_in_sqrt` |
+//! | optax | `nadam` | no: its momentum does not follow PyTorch's schedule |
+//! | TensorFlow | `RMSprop` | `alpha: rho` (0.9), `eps: 1e-7`, `eps_in_sqrt`, `lr_in_momentum`; TensorFlow 1: `initial_square_avg: 1.0` |
+//! | TensorFlow | `Adagrad` | `initial_accumulator_value: 0.1`, `eps: 1e-7`, `eps_in_sqrt` |
+//! | TensorFlow | `Adam` | nearly: its epsilon is the paper's ε̂, which is not divided by √(1 − β2ᵗ) |
+//! | Burn | `Adam`, `AdamW`, `AdaGrad` | `eps: 1e-5`; `AdamW`'s weight_decay as configured |
+//! | Burn | `RmsProp` | `eps: 1e-5`, `momentum: 0.9` |
+//! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
+//!
+//! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside the buffer, both
+//! as PyTorch does.
 
 use crate::rule::{DynRule, Rule};
 

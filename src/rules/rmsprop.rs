@@ -34,6 +34,12 @@ pub struct RMSprop {
     pub weight_decay: f64,
     /// Momentum, at least 0. Whether it is 0 is an option. Default 0.
     pub momentum: f64,
+    /// Keep lr inside the momentum buffer, buf ← momentum·buf + lr·d and p ← p − buf, as TensorFlow does:
+    /// the same until the learning rate changes. Default false.
+    pub lr_in_momentum: bool,
+    /// sq before the first step, at least 0 (1 in TensorFlow 1). It is read when the optimizer is built; a
+    /// later change has no effect. Default 0.
+    pub initial_square_avg: f64,
     /// Divide by the gradient's deviation from its mean. An option. Default false.
     pub centered: bool,
     /// Add eps under the root instead of to it. An option. Default false.
@@ -50,6 +56,8 @@ impl Default for RMSprop {
             eps: 1e-8,
             weight_decay: 0.0,
             momentum: 0.0,
+            lr_in_momentum: false,
+            initial_square_avg: 0.0,
             centered: false,
             eps_in_sqrt: false,
             maximize: false,
@@ -60,8 +68,10 @@ impl Default for RMSprop {
 crate::fields! {
     /// What a step of [`RMSprop`] needs to know.
     pub struct RMSpropCoeffs {
-        /// lr
-        lr,
+        /// what the parameter takes of d or buf: lr, or 1 if the buffer has it
+        step_size,
+        /// what the buffer takes of d: 1, or lr
+        gain,
         /// α
         alpha,
         /// 1 − α
@@ -110,6 +120,7 @@ impl Rule for RMSprop {
             .non_negative("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .non_negative("momentum", self.momentum)
+            .non_negative("initial_square_avg", self.initial_square_avg)
             .finish()
     }
     fn options(&self) -> Vec<(&'static str, bool)> {
@@ -124,14 +135,16 @@ impl Rule for RMSprop {
     }
     fn initial_state(&self) -> RMSpropState<Option<f64>> {
         RMSpropState {
-            square_avg: Some(0.0),
+            square_avg: Some(self.initial_square_avg),
             grad_avg: self.centered.then_some(0.0),
             momentum_buffer: self.has_momentum().then_some(0.0),
         }
     }
     fn coeffs(&self, _step: u64, _scalars: &[f64]) -> RMSpropCoeffs<f64> {
+        let folded = self.has_momentum() && self.lr_in_momentum;
         RMSpropCoeffs {
-            lr: self.lr,
+            step_size: if folded { 1.0 } else { self.lr },
+            gain: if folded { self.lr } else { 1.0 },
             alpha: self.alpha,
             one_minus_alpha: 1.0 - self.alpha,
             eps: self.eps,
@@ -150,10 +163,10 @@ impl Rule for RMSprop {
             if self.eps_in_sqrt { (radicand + c.eps).sqrt() } else { radicand.sqrt() + c.eps };
         let mut direction = g / root;
         if self.has_momentum() {
-            s.momentum_buffer = c.momentum * s.momentum_buffer + direction;
+            s.momentum_buffer = c.momentum * s.momentum_buffer + c.gain * direction;
             direction = s.momentum_buffer;
         }
-        p - c.lr * direction
+        p - c.step_size * direction
     }
     fn variants() -> Vec<Self> {
         let mut variants = Vec::new();

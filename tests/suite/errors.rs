@@ -157,6 +157,8 @@ fn hyperparameters_out_of_range() {
         check(AdamW { eps: bad, ..Default::default() }.into(), &words);
         let words = ["`weight_decay`", found.as_str()];
         check(SGD { weight_decay: bad, ..Default::default() }.into(), &words);
+        let rule = RMSprop { initial_square_avg: bad, ..Default::default() };
+        check(rule.into(), &["RMSprop", "`initial_square_avg`"]);
         check(SGD { momentum: bad, ..Default::default() }.into(), &["SGD", "`momentum`"]);
         check(Adagrad { lr_decay: bad, ..Default::default() }.into(), &["`lr_decay`"]);
         let rule = Adagrad { initial_accumulator_value: bad, ..Default::default() };

@@ -149,6 +149,8 @@ fn rule(golden: &Golden) -> Box<dyn DynRule> {
             eps: h.number(&["eps"], 1e-8),
             weight_decay: h.number(&["weight_decay"], 0.0),
             momentum: h.number(&["momentum"], 0.0),
+            lr_in_momentum: false,
+            initial_square_avg: 0.0,
             centered: h.flag("centered"),
             eps_in_sqrt: h.flag("eps_in_sqrt"),
             maximize: h.flag("maximize"),
@@ -160,6 +162,7 @@ fn rule(golden: &Golden) -> Box<dyn DynRule> {
             eps: h.number(&["eps"], 1e-8),
             weight_decay: h.number(&["weight_decay"], 0.0),
             amsgrad: h.flag("amsgrad"),
+            max_after_correction: false,
             maximize: h.flag("maximize"),
         }
         .into(),
@@ -169,6 +172,7 @@ fn rule(golden: &Golden) -> Box<dyn DynRule> {
             eps: h.number(&["eps"], 1e-8),
             weight_decay: h.number(&["weight_decay"], 1e-2),
             amsgrad: h.flag("amsgrad"),
+            max_after_correction: false,
             maximize: h.flag("maximize"),
         }
         .into(),

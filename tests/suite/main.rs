@@ -15,3 +15,4 @@ mod readme;
 mod recording;
 mod shaders;
 mod tester;
+mod trust;

@@ -101,6 +101,73 @@ fn amsgrad() {
     });
 }
 
+/// optax's amsgrad: the maximum of the corrected moments.
+#[test]
+fn amsgrad_of_optax() {
+    let rule = Adam { lr: 0.01, amsgrad: true, max_after_correction: true, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (mut m, mut v, mut v_max) = (0.0, 0.0, 0.0f64);
+        for (t, g) in gradients.iter().enumerate() {
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            v_max = v_max.max(v / (1.0 - 0.999f64.powi(t as i32 + 1)));
+            let m_hat = m / (1.0 - 0.9f64.powi(t as i32 + 1));
+            theta -= 0.01 * m_hat / (v_max.sqrt() + 1e-8);
+        }
+        theta
+    });
+}
+
+/// TensorFlow 1's RMSprop: eps under the root, the mean square starts at 1, the learning rate inside the
+/// momentum, here with a learning rate that halves after each step.
+#[test]
+fn rmsprop_of_tensorflow() {
+    let rule = |lr| RMSprop {
+        lr,
+        alpha: 0.9,
+        eps: 1e-4,
+        momentum: 0.8,
+        lr_in_momentum: true,
+        initial_square_avg: 1.0,
+        eps_in_sqrt: true,
+        ..Default::default()
+    };
+    let gradients = [0.3, -1.5, 2.0, 0.7];
+    let mut cpu =
+        CpuOptimizer::<f64>::builder().group(rule(0.1), [("p", 1)]).build().expect("built");
+    let (mut theta, mut mean_square, mut momentum, mut lr) = (0.0, 1.0, 0.0, 0.1);
+    for g in gradients {
+        cpu.set_lr(0, lr).expect("in range");
+        cpu.set_grad("p", &[g]).expect("set");
+        cpu.step().expect("stepped");
+        mean_square = 0.9 * mean_square + (1.0 - 0.9) * g * g;
+        momentum = 0.8 * momentum + lr * g / f64::sqrt(mean_square + 1e-4);
+        theta -= momentum;
+        lr /= 2.0;
+        let found = cpu.param("p").expect("there")[0];
+        assert!((found - theta).abs() <= TOLERANCE, "{found} for {theta}");
+    }
+}
+
+/// optax's AdaGrad: the sum starts at 0.1, eps is under the root.
+#[test]
+fn adagrad_of_optax() {
+    let rule = Adagrad {
+        lr: 0.1,
+        initial_accumulator_value: 0.1,
+        eps: 1e-7,
+        eps_in_sqrt: true,
+        ..Default::default()
+    };
+    compare(rule, |theta, gradients| {
+        let step = |t: usize| {
+            let sum = 0.1 + gradients[..=t].iter().map(|g| g * g).sum::<f64>();
+            0.1 * gradients[t] / (sum + 1e-7).sqrt()
+        };
+        theta - (0..gradients.len()).map(step).sum::<f64>()
+    });
+}
+
 /// Duchi, Hazan and Singer 2011, the diagonal update: each step divides by the norm of the history.
 #[test]
 fn adagrad() {

@@ -31,7 +31,7 @@ fn a_true_step_passes() {
 
 #[test]
 fn every_perturbed_coefficient_is_found() {
-    let rule = Adam { weight_decay: 0.1, eps: 1e-3, ..Default::default() };
+    let rule = Adam { weight_decay: 0.1, eps: 1e-3, amsgrad: true, ..Default::default() };
     let names = ["sign", "weight_decay", "shrink"].iter().chain(rule.coeff_names());
     for (k, name) in names.enumerate() {
         let (before, grad, after) = true_step(&rule, |coeffs| coeffs[k] *= 1.001);

@@ -48,6 +48,15 @@ fn changed_numbers() -> Vec<Box<dyn DynRule>> {
         Adam { lr: 0.3, betas, eps: 1e-3, weight_decay: 0.1, maximize: true, ..Default::default() }
             .into(),
         Adam { lr: 0.3, betas, weight_decay: 0.1, amsgrad: true, ..Default::default() }.into(),
+        AdamW { betas, amsgrad: true, max_after_correction: true, ..Default::default() }.into(),
+        RMSprop {
+            momentum: 0.7,
+            lr_in_momentum: true,
+            initial_square_avg: 1.0,
+            eps_in_sqrt: true,
+            ..Default::default()
+        }
+        .into(),
         AdamW {
             lr: 0.3,
             betas,

@@ -1,0 +1,100 @@
+//! Per-tensor trust ratios: each tensor its own norm, in a constant number of dispatches.
+
+use crate::common::exact::{Arrays, check_step};
+use crate::common::gpu::Gpu;
+use crate::common::model::{Model, PLACEMENTS, Placement, name};
+use crate::common::random::Random;
+use wgpu_optim::{DynRule, LAMB, LARS};
+
+fn rules() -> [Box<dyn DynRule>; 2] {
+    let lamb = LAMB { lr: 0.1, weight_decay: 0.01, ..Default::default() };
+    [lamb.into(), LARS { weight_decay: 0.01, ..Default::default() }.into()]
+}
+
+/// Steps a model of these tensors and judges each tensor, whose norms must be its own.
+fn step_and_check(gpu: &'static Gpu, rule: &dyn DynRule, lens: &[usize], placement: Placement) {
+    let mut random = Random::new(31);
+    let mut model = Model::new(gpu, rule.boxed(), lens, placement).expect("built");
+    model.randomize(&mut random, -4.0, 4.0);
+    let mut before = model.arrays();
+    for step in 1..=2 {
+        let grads: Vec<_> = lens.iter().map(|&len| random.wide_vec(len, -4.0, 4.0)).collect();
+        model.set_grads(&grads);
+        model.step();
+        let after = model.arrays();
+        for (i, grad) in grads.iter().enumerate() {
+            check_step(rule, step, &before[i], grad, &after[i])
+                .unwrap_or_else(|wrong| panic!("{rule:?} {placement:?} p{i}: {wrong:?}"));
+        }
+        before = after;
+    }
+}
+
+#[test]
+fn many_uneven_tensors_have_norms_of_their_own() {
+    let lens: Vec<_> = (0..300).map(|i| (i * i) % 1499).collect();
+    for rule in rules() {
+        for placement in [Placement::Arena, Placement::Pooled] {
+            step_and_check(Gpu::default(), rule.as_ref(), &lens, placement);
+        }
+    }
+}
+
+/// More blocks than one row adds up, and more elements than one window holds.
+#[test]
+fn a_long_tensor_has_one_norm() {
+    for rule in rules() {
+        for gpu in [Gpu::default(), Gpu::small_bindings()] {
+            step_and_check(gpu, rule.as_ref(), &[5, 300_001, 1], Placement::Arena);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_dispatches_does_not_depend_on_the_number_of_tensors() {
+    let dispatches = |count: usize| {
+        let lens: Vec<_> = (0..count).map(|i| 1 + i % 700).collect();
+        let model = Model::new(Gpu::default(), LAMB::default().into(), &lens, Placement::Arena);
+        model.expect("built").optimizer.dispatches()
+    };
+    // Norms of the blocks, of the tensors, and the step.
+    assert_eq!([dispatches(1), dispatches(3000)], [3, 3]);
+}
+
+/// Where a norm is 0 the ratio is 1: a tensor of zeros starts to move, one without a direction rests.
+#[test]
+fn tensors_of_zero_norm_have_a_ratio_of_one() {
+    for placement in PLACEMENTS {
+        let rule = LARS { lr: 0.5, ..Default::default() };
+        let lens = [4, 4, 4];
+        let mut model = Model::new(Gpu::default(), rule.into(), &lens, placement).expect("built");
+        model.optimizer.set_param(&name(0), &[0.0; 4]).expect("set");
+        model.optimizer.set_param(&name(1), &[2.0; 4]).expect("set");
+        model.optimizer.set_param(&name(2), &[3.0; 4]).expect("set");
+        model.set_grads(&[vec![1.0; 4], vec![0.0; 4], vec![-6.0; 4]]);
+        model.step();
+        let found: Vec<Arrays> = model.arrays();
+        assert_eq!(found[0].0[0], [-0.5; 4], "p = 0: a step of lr·g");
+        assert_eq!(found[1].0[0], [2.0; 4], "g = 0");
+        // r = 0.001·‖3‖/‖6‖, and −lr·r·g = 0.0015.
+        for x in &found[2].0[0] {
+            assert!((x - 3.0015).abs() < 1e-6, "{x}");
+        }
+    }
+}
+
+/// Squares of such numbers overflow or vanish in f32; norms do not.
+#[test]
+fn norms_of_extreme_tensors_neither_overflow_nor_vanish() {
+    for scale in [1e-30f32, 1e-20, 1.0, 1e20, 1e30] {
+        let rule = LARS { lr: 1.0, trust_coefficient: 0.5, ..Default::default() };
+        let mut model =
+            Model::new(Gpu::default(), rule.into(), &[1000], Placement::Arena).expect("built");
+        model.optimizer.set_param(&name(0), &vec![scale; 1000]).expect("set");
+        model.set_grads(&[vec![1.0; 1000]]);
+        model.step();
+        let found = &model.arrays()[0].0[0];
+        let off = found.iter().map(|x| (x / scale - 0.5).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-6, "scale {scale}: off by {off}");
+    }
+}
