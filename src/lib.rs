@@ -1,4 +1,4 @@
-//! Fused optimizers for [wgpu]: SGD, AdaGrad, RMSprop, Adam and AdamW as WGSL compute shaders that
+//! Fused optimizers for [wgpu]: Adam, RMSprop, AdaGrad and their relatives as WGSL compute shaders that
 //! update a whole model in a few dispatches, inside your own device, buffers and command encoder.
 //!
 //! - **Recorded, not submitted.** [`Optimizer::step`] records into commands of yours. It creates
@@ -68,9 +68,17 @@
 //!
 //! # The rules
 //!
-//! [`SGD`], [`Adagrad`], [`RMSprop`], [`Adam`] and [`AdamW`]; each one's page has its formula, states and
-//! paper. Hyperparameters are `f64` and public; change them between steps by [`Optimizer::set_lr`] and
-//! [`Optimizer::set_rule`], which recompile nothing. Your own rule is a WGSL function and a [`Rule`].
+//! | | |
+//! |---|---|
+//! | momentum | [`SGD`], [`LARS`] with trust ratios, [`Lion`] by its sign |
+//! | second moments | [`Adam`], [`AdamW`], [`NAdam`], [`RAdam`], [`Adamax`], [`AdaBelief`], [`LAMB`] with trust ratios |
+//! | without a first moment | [`RMSprop`], [`Adagrad`], [`Adadelta`] |
+//! | by signs alone | [`Rprop`] |
+//!
+//! Each one's page has its formula, states and paper; [`rules`] tells which options reproduce a run of
+//! PyTorch, optax, TensorFlow or Burn. Hyperparameters are `f64` and public; change them between steps by
+//! [`Optimizer::set_lr`] and [`Optimizer::set_rule`], which recompile nothing. Your own rule is a WGSL
+//! function and a [`Rule`].
 //!
 //! # Precision
 //!
@@ -79,7 +87,8 @@
 //! tests hold each to that. Inputs and states are meant to have magnitudes from 1e-18 to 1e18, or to be
 //! zero. Beyond, squares leave f32's range: where g² overflows, the second moment is infinite and the
 //! element stands still; where it underflows (or is flushed to zero, as GPUs may), `eps` alone divides.
-//! A NaN in a gradient makes its element's parameter and states NaN, and no other's.
+//! A NaN in a gradient makes its element's parameter and states NaN, and no other's, except where the rule
+//! has trust ratios: there it reaches its whole tensor.
 //!
 //! # Features
 //!
