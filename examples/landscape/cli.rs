@@ -27,7 +27,7 @@ pub struct Args {
     pub starts: usize,
 
     /// Steps of each run
-    #[arg(long, value_name = "COUNT", default_value = "1000")]
+    #[arg(long, value_name = "COUNT", default_value = "2000")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub steps: usize,
 

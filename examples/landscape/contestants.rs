@@ -44,15 +44,19 @@ fn title(rule: &dyn DynRule) -> String {
 /// A learning rate that lets a rule behave in its typical way.
 fn learning_rate(function: Function, name: &str) -> f64 {
     let [rosenbrock, beale] = match name {
-        "sgd" => [5e-4, 1e-2],
-        "sgd-momentum" => [2e-4, 1e-3],
+        "sgd" => [5e-4, 0.01],
+        "sgd-momentum" => [5e-4, 1e-3],
         "adagrad" => [0.5, 0.5],
-        "rmsprop" => [0.01, 0.01],
-        "adadelta" => [10.0, 10.0],
-        "rprop" => [0.01, 0.01],
-        "lion" => [0.01, 0.01],
-        // Adam, its relatives, and rules that are not known here yet.
-        _ => [0.05, 0.05],
+        "rmsprop" => [5e-3, 0.02],
+        "adadelta" => [2.0, 1.0],
+        "adamax" => [0.5, 0.2],
+        "adamw" => [0.05, 0.1],
+        "nadam" => [0.02, 0.1],
+        // Its first steps are not divided by the gradient's size.
+        "radam" => [1e-3, 0.01],
+        "rprop" | "lion" => [0.01, 0.01],
+        // Adam, AdaBelief, and rules that are not known here yet.
+        _ => [0.1, 0.1],
     };
     match function {
         Function::Rosenbrock => rosenbrock,

@@ -89,7 +89,7 @@ impl Function {
     /// The part of the plane that the picture shows.
     pub fn view(self) -> [Range<f64>; 2] {
         match self {
-            Self::Rosenbrock => [-2.0..2.0, -0.7..2.3],
+            Self::Rosenbrock => [-1.9..1.9, -0.6..2.25],
             Self::Beale => [-0.6..4.2, -1.2..2.4],
         }
     }

@@ -26,7 +26,7 @@ const PANEL: [i32; 2] = [280 * PIXELS, 210 * PIXELS];
 /// Between panels; a panel's title stands in the space above it.
 const GAP: [i32; 2] = [18 * PIXELS, 62 * PIXELS];
 const MARGIN: i32 = 40 * PIXELS;
-const HEADER: i32 = 86 * PIXELS;
+const HEADER: i32 = 108 * PIXELS;
 /// Dots of steps on a path, before those that would overlap are left out.
 const DOTS: usize = 50;
 const LINE_TOLERANCE: f64 = 0.7;
@@ -253,7 +253,7 @@ fn short(x: f64) -> String {
 fn draw_header(area: &Area<'_>, function: Function, steps: usize) -> Result<(), DrawingError> {
     text(area, function.title(), (MARGIN, 38 * PIXELS), Text::TITLE)?;
     text(area, function.formula(), (MARGIN, 64 * PIXELS), Text::FORMULA)?;
-    let line = 92 * PIXELS;
+    let line = 100 * PIXELS;
     let mut x = MARGIN + 8 * PIXELS;
     draw_start(area, (x, line))?;
     text(area, "start", (x + 14 * PIXELS, line), Text::KEY)?;
@@ -274,14 +274,17 @@ fn draw_header(area: &Area<'_>, function: Function, steps: usize) -> Result<(), 
     draw_star(area, (x, line))?;
     let words = format!("minimum, reached within {NEAR}");
     text(area, &words, (x + 16 * PIXELS, line), Text::KEY)?;
-    draw_scale(area, function, x + 250 * PIXELS)
+    draw_scale(area, function)
 }
 
 /// The colors of the ground, and the levels between them.
-fn draw_scale(area: &Area<'_>, function: Function, left: i32) -> Result<(), DrawingError> {
+fn draw_scale(area: &Area<'_>, function: Function) -> Result<(), DrawingError> {
     const BAND: i32 = 22 * PIXELS;
-    const TOP: i32 = 84 * PIXELS;
+    const TOP: i32 = 44 * PIXELS;
     let levels = levels(function);
+    let right = area.dim_in_pixel().0 as i32 - MARGIN;
+    let left = right - (levels.len() as i32 + 1) * BAND;
+    text(area, "f(x, y)", (left, TOP - 12 * PIXELS), Text::DETAIL)?;
     for k in 0..=levels.len() {
         let x = left + k as i32 * BAND;
         let color = ground(levels.len() - k, levels.len());
@@ -290,9 +293,8 @@ fn draw_scale(area: &Area<'_>, function: Function, left: i32) -> Result<(), Draw
     // Every second level is a power of 10.
     for (k, level) in levels.iter().rev().enumerate().step_by(2) {
         let x = left + (k as i32 + 1) * BAND;
-        text(area, &number(*level), (x, TOP - 8 * PIXELS), Text::SCALE)?;
+        text(area, &number(*level), (x, TOP + BAND / 2 + 10 * PIXELS), Text::SCALE)?;
     }
-    let right = left + (levels.len() as i32 + 1) * BAND;
     area.draw(&Rectangle::new([(left, TOP), (right, TOP + BAND / 2)], GREY.stroke_width(1)))
 }
 
