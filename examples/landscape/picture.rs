@@ -21,20 +21,28 @@ const GROUND: [RGBColor; 3] =
 
 /// Plotters draws at whole pixels; smaller ones make smooth lines. All lengths here are in these.
 const PIXELS: i32 = 2;
-const COLUMNS: usize = 4;
-const PANEL: [i32; 2] = [280 * PIXELS, 210 * PIXELS];
+const COLUMNS: usize = 5;
+const PANEL: [i32; 2] = [244 * PIXELS, 183 * PIXELS];
 /// Between panels; a panel's title stands in the space above it.
-const GAP: [i32; 2] = [18 * PIXELS, 62 * PIXELS];
+const GAP: [i32; 2] = [18 * PIXELS, 60 * PIXELS];
 const MARGIN: i32 = 40 * PIXELS;
 const HEADER: i32 = 108 * PIXELS;
 /// Dots of steps on a path, before those that would overlap are left out.
-const DOTS: usize = 50;
-const LINE_TOLERANCE: f64 = 0.7;
-const CLOUD_TOLERANCE: f64 = 2.0;
+const DOTS: usize = 100;
+/// How far a drawn line may be from the true one, and how many corners it may have: a path that
+/// swings to and fro for long would make the file large, and is a blot in any case.
+const FINE: Detail = Detail { tolerance: 0.7, max_corners: 600 };
+const COARSE: Detail = Detail { tolerance: 1.5, max_corners: 200 };
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type DrawingError = DrawingAreaErrorKind<io::Error>;
 type Pixel = (i32, i32);
+
+#[derive(Clone, Copy)]
+struct Detail {
+    tolerance: f64,
+    max_corners: usize,
+}
 
 /// What a panel shows.
 pub struct Panel {
@@ -48,7 +56,7 @@ pub fn draw(function: Function, steps: usize, panels: &[Panel]) -> Result<String
     let columns = COLUMNS.min(panels.len()) as i32;
     let rows = panels.len().div_ceil(COLUMNS) as i32;
     // The header needs room for its words even above a single panel.
-    let width = 2 * MARGIN + columns.max(3) * (PANEL[0] + GAP[0]) - GAP[0];
+    let width = 2 * MARGIN + columns.max(4) * (PANEL[0] + GAP[0]) - GAP[0];
     let height = HEADER + rows * (PANEL[1] + GAP[1]) + MARGIN;
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
@@ -119,7 +127,7 @@ impl Frame<'_, '_> {
         // Lower ground over higher: each level's polygons hold those of all lower levels.
         for (band, polygons) in contours.iter().enumerate() {
             for polygon in polygons {
-                let corners = self.pixels(polygon, LINE_TOLERANCE);
+                let corners = self.pixels(polygon, FINE);
                 let color = ground(band + 1, contours.len());
                 self.area.draw(&Polygon::new(corners, color.filled()))?;
             }
@@ -129,10 +137,10 @@ impl Frame<'_, '_> {
 
     fn draw_paths(&self, outcome: &Outcome) -> Result<(), DrawingError> {
         for start in 1..outcome.recorded_starts {
-            self.draw_line(&outcome.path(start), CLOUD_TOLERANCE, CLOUD.mix(0.28).stroke_width(2))?;
+            self.draw_line(&outcome.path(start), COARSE, CLOUD.mix(0.28).stroke_width(2))?;
         }
         let path = outcome.path(0);
-        self.draw_line(&path, LINE_TOLERANCE, PATH.stroke_width(3))?;
+        self.draw_line(&path, FINE, PATH.stroke_width(3))?;
         self.draw_dots(&path)?;
         draw_star(self.area, self.pixel(self.function.minimum()))?;
         draw_start(self.area, self.pixel(self.function.marked_start()))
@@ -141,11 +149,11 @@ impl Frame<'_, '_> {
     fn draw_line(
         &self,
         path: &[Point],
-        tolerance: f64,
+        detail: Detail,
         style: ShapeStyle,
     ) -> Result<(), DrawingError> {
         for piece in lines::clip(path, &self.function.view()) {
-            self.area.draw(&PathElement::new(self.pixels(&piece, tolerance), style))?;
+            self.area.draw(&PathElement::new(self.pixels(&piece, detail), style))?;
         }
         Ok(())
     }
@@ -171,7 +179,7 @@ impl Frame<'_, '_> {
 
     fn draw_title(&self, panel: &Panel, steps: usize) -> Result<(), DrawingError> {
         let end = match (panel.outcome.arrivals[0], panel.outcome.path(0).last()) {
-            (Some(steps), _) => format!("{steps} steps to the minimum"),
+            (Some(steps), _) => format!("reached in {steps} steps"),
             (None, Some(&last)) if panel.outcome.path(0).len() > steps => {
                 format!("f = {} in the end", short(self.function.value(last)))
             }
@@ -179,7 +187,7 @@ impl Frame<'_, '_> {
         };
         let [name, detail] = [self.top - 30 * PIXELS, self.top - 12 * PIXELS];
         text(self.area, &panel.title, (self.left, name), Text::NAME)?;
-        let words = format!("learning rate {}, {end}", panel.lr);
+        let words = format!("lr {}, {end}", panel.lr);
         text(self.area, &words, (self.left, detail), Text::DETAIL)
     }
 
@@ -203,10 +211,16 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    fn pixels(&self, line: &[Point], tolerance: f64) -> Vec<Pixel> {
+    fn pixels(&self, line: &[Point], detail: Detail) -> Vec<Pixel> {
         let places: Vec<Point> = line.iter().map(|&point| self.place(point)).collect();
+        let mut tolerance = detail.tolerance;
+        let mut corners = lines::simplify(&places, tolerance);
+        while corners.len() > detail.max_corners {
+            tolerance *= 1.5;
+            corners = lines::simplify(&corners, tolerance);
+        }
         let rounded = |point: &Point| (point[0].round() as i32, point[1].round() as i32);
-        lines::simplify(&places, tolerance).iter().map(rounded).collect()
+        corners.iter().map(rounded).collect()
     }
 
     fn pixel(&self, point: Point) -> Pixel {
@@ -272,7 +286,7 @@ fn draw_header(area: &Area<'_>, function: Function, steps: usize) -> Result<(), 
     text(area, "other starts", (x + 46 * PIXELS, line), Text::KEY)?;
     x += 152 * PIXELS;
     draw_star(area, (x, line))?;
-    let words = format!("minimum, reached within {NEAR}");
+    let words = format!("minimum; reached: within {NEAR} of it");
     text(area, &words, (x + 16 * PIXELS, line), Text::KEY)?;
     draw_scale(area, function)
 }
@@ -328,9 +342,9 @@ struct Text {
 impl Text {
     const TITLE: Self = Self::left(26, FontStyle::Bold, DARK);
     const FORMULA: Self = Self::left(16, FontStyle::Italic, GREY);
-    const KEY: Self = Self::left(14, FontStyle::Normal, DARK);
-    const NAME: Self = Self::left(17, FontStyle::Bold, DARK);
-    const DETAIL: Self = Self::left(13, FontStyle::Normal, GREY);
+    const KEY: Self = Self::left(15, FontStyle::Normal, DARK);
+    const NAME: Self = Self::left(18, FontStyle::Bold, DARK);
+    const DETAIL: Self = Self::left(14, FontStyle::Normal, GREY);
     const BELOW: Self = Self { anchor: HPos::Center, ..Self::DETAIL };
     const BESIDE: Self = Self { anchor: HPos::Right, ..Self::DETAIL };
     const SCALE: Self = Self { anchor: HPos::Center, ..Self::DETAIL };
