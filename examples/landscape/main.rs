@@ -13,6 +13,7 @@ mod contestants;
 mod contours;
 mod descent;
 mod function;
+#[path = "../train/gpu.rs"]
 mod gpu;
 mod lines;
 mod on_cpu;
@@ -44,21 +45,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     // A folder that cannot be made is better known before the work than after it.
     fs::create_dir_all(&args.output).map_err(|error| cannot_write(args, &error))?;
-    let gpu = match Gpu::open() {
-        Ok(gpu) => {
-            writeln!(stdout(), "Adapter: {}", gpu.description)?;
-            Some(gpu)
-        }
-        Err(reason) => {
-            writeln!(
-                stdout(),
-                "{reason}: descending on the CPU instead, by CpuOptimizer::par_step. For a GPU, \
-                 install its driver, or a software one for Vulkan (on Debian and Ubuntu: apt \
-                 install mesa-vulkan-drivers)."
-            )?;
-            None
-        }
-    };
+    let gpu = find_gpu()?;
     for function in args.functions() {
         writeln!(stdout(), "{}", table::heading(function, args.starts, args.steps))?;
         let panels = descend(args, gpu.as_ref(), function)?;
@@ -68,6 +55,25 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         writeln!(stdout(), "Picture: {}", path.display())?;
     }
     Ok(())
+}
+
+/// The GPU to descend on, if there is one, and a line about it.
+fn find_gpu() -> std::io::Result<Option<Gpu>> {
+    match Gpu::open() {
+        Ok(gpu) => {
+            writeln!(stdout(), "Adapter: {}", gpu.description)?;
+            Ok(Some(gpu))
+        }
+        Err(reason) => {
+            writeln!(
+                stdout(),
+                "{reason}: descending on the CPU instead, by CpuOptimizer::par_step. For a GPU, \
+                 install its driver, or a software one for Vulkan (on Debian and Ubuntu: apt \
+                 install mesa-vulkan-drivers)."
+            )?;
+            Ok(None)
+        }
+    }
 }
 
 /// Descends a function by every rule, and prints how it went.
