@@ -54,7 +54,9 @@ fn learning_rate(function: Function, name: &str) -> f64 {
         "nadam" => [0.02, 0.1],
         // Its first steps are not divided by the gradient's size.
         "radam" => [1e-3, 0.01],
-        "rprop" | "lion" => [0.01, 0.01],
+        "rprop" | "lion" | "lamb" => [0.01, 0.01],
+        // A step is this share of a thousandth of the norm of all starts together.
+        "lars" => [1.0, 1.0],
         // Adam, AdaBelief, and rules that are not known here yet.
         _ => [0.1, 0.1],
     };
