@@ -1,12 +1,14 @@
 //! Pipelines, and dispatches ready to be recorded.
 
 use super::buffers::{Buffers, StateOf};
+use super::builder::{now, scoped};
 use super::coefficients::Coefficients;
+use crate::contract::{self, Location};
 use crate::error::Error;
 use crate::format::Access;
 use crate::plan::{Dispatch, Window};
 use crate::rule::DynRule;
-use crate::shader::{self, FIRST_STATE_BINDING};
+use crate::shader::{self, FIRST_STATE_BINDING, Shader};
 use std::collections::HashMap;
 
 /// A dispatch with all that it binds, recorded anew in each step.
@@ -32,6 +34,9 @@ impl Recorded {
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 }
+
+/// What is being done, in errors.
+const BUILDING: &str = "building the optimizer";
 
 /// Makes dispatches ready, compiling each pipeline once.
 pub(super) struct Compiler<'a> {
@@ -85,16 +90,13 @@ impl Compiler<'_> {
             label: Some(&label),
             entries: &entries,
         });
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(linked.text.into()),
-        });
+        let module = self.module(rule, &linked, &label)?;
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
             bind_group_layouts: &[Some(&layout), Some(self.groups_layout)],
             immediate_size: 0,
         });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline_layout),
             module: &module,
@@ -104,8 +106,44 @@ impl Compiler<'_> {
                 ..Default::default()
             },
             cache: None,
-        });
-        Ok((pipeline, layout))
+        };
+        match scoped(self.device, || self.device.create_compute_pipeline(&descriptor)) {
+            (pipeline, None) => Ok((pipeline, layout)),
+            (_, Some(error @ wgpu::Error::OutOfMemory { .. })) => {
+                Err(Error::device(BUILDING, error))
+            }
+            (_, Some(error)) => Err(contract::explain(rule, &linked, &error.to_string(), None)),
+        }
+    }
+
+    /// Compiles a linked shader; mistakes are told in terms of the rule's own text.
+    fn module(
+        &self,
+        rule: &dyn DynRule,
+        linked: &Shader,
+        label: &str,
+    ) -> Result<wgpu::ShaderModule, Error> {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(label),
+            source: wgpu::ShaderSource::Wgsl(linked.text.as_str().into()),
+        };
+        let (module, error) = scoped(self.device, || self.device.create_shader_module(descriptor));
+        let Some(error) = error else {
+            return Ok(module);
+        };
+        let info = now(module.get_compilation_info());
+        // Errors that are the device's and not the text's leave no message there.
+        Err(match info.iter().flat_map(|info| &info.messages).next() {
+            Some(complaint) => {
+                let at = complaint.location.map(|at| Location {
+                    line: at.line_number as usize,
+                    column: at.line_position as usize,
+                    length: at.length as usize,
+                });
+                contract::explain(rule, linked, &complaint.message, at)
+            }
+            None => Error::device(BUILDING, error),
+        })
     }
 
     fn bind_group(
