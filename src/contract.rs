@@ -41,6 +41,7 @@ pub fn explain(
     complaint: &str,
     at: Option<Location>,
 ) -> Error {
+    let at = innermost(complaint, &shader.text).or(at);
     let (complaint, label) = condensed(complaint);
     let lines = rule.wgsl().lines().count();
     let own = at.and_then(|at| {
@@ -140,9 +141,33 @@ fn condensed(complaint: &str) -> (String, String) {
     let headline = text.rsplit_once("error: ").map_or(text, |(_, headline)| headline).trim();
     let lines = excerpt.lines().map(str::trim);
     let notes = lines.clone().filter_map(|line| line.strip_prefix("= "));
-    let label = lines.filter_map(|line| Some(line.rsplit_once('^')?.1.trim())).next();
+    // Names of naga's own structures tell an author nothing.
+    let label = lines
+        .filter_map(|line| Some(line.rsplit_once('^')?.1.trim()))
+        .find(|label| !label.starts_with("naga::"));
     let parts: Vec<_> = std::iter::once(headline).chain(notes).collect();
     (parts.join("; "), label.unwrap_or_default().to_owned())
+}
+
+/// The expression that naga's validator underlines, where its location is all of a function.
+///
+/// It is the excerpt's row of carets without a bracket that spans lines, below its source line.
+fn innermost(complaint: &str, text: &str) -> Option<Location> {
+    let (_, excerpt) = complaint.split_once("validation error")?.1.split_once("┌─")?;
+    let rows: Vec<_> = excerpt.lines().filter_map(|row| row.split_once('│')).collect();
+    rows.windows(2).find_map(|pair| {
+        let [(number, shown), (_, marks)] = pair else { return None };
+        let line: usize = number.trim().parse().ok()?;
+        let source = text.lines().nth(line.checked_sub(1)?)?;
+        let before_caret = marks.split_once('^').filter(|_| !marks.contains('─'))?.0;
+        // Tabs are shown as blanks: count from the first character that is none.
+        let indent = shown.strip_suffix(source.trim())?.chars().count();
+        let skipped = before_caret.chars().count().checked_sub(indent)?;
+        let start = source.len() - source.trim_start().len();
+        let at = source[start..].char_indices().nth(skipped)?.0;
+        let length = marks.matches('^').count();
+        Some(Location { line, column: start + at + 1, length })
+    })
 }
 
 /// Refuses options without their constants, and constants that are no options: these would have no
