@@ -54,7 +54,7 @@ pub fn explain(
             format!(
                 "its WGSL does not fit the driver's: {complaint}, where the driver has `{}`. {}",
                 line.trim(),
-                found_update(rule)
+                suspect(rule)
             )
         }
         _ => format!("its WGSL does not compile: {complaint}"),
@@ -113,10 +113,13 @@ fn expected(rule: &dyn DynRule, shader: &Shader) -> String {
 
 const UPDATE: &str = "fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real";
 
-/// What the rule has for `update`: a call in the driver fails where it is missing or takes and
-/// returns other things.
-fn found_update(rule: &dyn DynRule) -> String {
+/// What in the rule makes the driver's text fail: `update`, which it calls, or a brace left open.
+fn suspect(rule: &dyn DynRule) -> String {
     let code = without_comments(rule.wgsl());
+    let [opened, closed] = ['{', '}'].map(|brace| code.matches(brace).count());
+    if opened != closed {
+        return format!("The rule opens {opened} braces and closes {closed}");
+    }
     match declarations(&code).iter().find(|own| own.keyword == "fn" && own.name == "update") {
         Some(own) => format!("The rule has `{}`, on line {}", own.head, own.location().line),
         None => "The rule has no `fn update`".to_owned(),
@@ -131,12 +134,14 @@ fn driver_names(rule: &dyn DynRule, shader: &Shader) -> Vec<String> {
     declarations(&without_comments(&driver)).iter().map(|own| own.name.to_owned()).collect()
 }
 
-/// naga's complaint in one line, and what it writes beside the place; other compilers' as it is.
+/// A complaint in one line, and what naga writes beside the place.
 ///
 /// naga renders an excerpt of the linked text, whose numbers would mislead the rule's author.
 fn condensed(complaint: &str) -> (String, String) {
     let Some((text, excerpt)) = complaint.split_once("┌─") else {
-        return (complaint.trim().to_owned(), String::new());
+        let causes = complaint.rsplit_once("Caused by:").map_or(complaint, |(_, causes)| causes);
+        let lines: Vec<_> = causes.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        return (lines.join(": "), String::new());
     };
     let headline = text.rsplit_once("error: ").map_or(text, |(_, headline)| headline).trim();
     let lines = excerpt.lines().map(str::trim);

@@ -249,7 +249,7 @@ fields! {
 #[derive(Debug, Clone)]
 struct Mine<const TEXT: usize, const OPTION: bool = false>;
 
-const TEXTS: [&str; 13] = [
+const TEXTS: [&str; 14] = [
     "struct Coeffs { lr: f32, gain: f32 }
      struct State { last: Real }
      fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
@@ -302,6 +302,10 @@ const TEXTS: [&str; 13] = [
      struct State { last: Real }
      fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return step(p); }
      fn step(p: Real) -> Real { return p; }",
+    // A brace left open.
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return p;",
 ];
 
 impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
@@ -380,6 +384,7 @@ fn a_users_rule_with_a_mistake_in_its_wgsl() {
         build_mine::<8, false>(),
         &["`fn update(c: Coeffs, p: Real, g: Real) -> Real`, on line 3"],
     );
+    refused_mine(build_mine::<13, false>(), &["opens 3 braces and closes 2"]);
     refused_mine(
         build_mine::<12, false>(),
         &["`step`", "line 4, column 9", "4 |      fn step(p", "another name"],
@@ -394,7 +399,7 @@ fn options_and_overrides_that_do_not_match() {
     let unknown = ["`mine`", "`override fast`", "line 3, column 15", "`const`"];
     refused(build_mine::<10, false>(), &unknown);
     // Found where the pipeline is created: the constant's name is hidden by its number.
-    refused(build_mine::<11, true>(), &["`mine`", "fast", "override fast: bool;"]);
+    refused(build_mine::<11, true>(), &["`mine`", "'fast' not found", "override fast: bool;"]);
     recovers(Gpu::default());
 }
 
