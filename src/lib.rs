@@ -102,6 +102,7 @@
 // A panic here would be one in the caller's training loop.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout))]
 
+mod contract;
 mod cpu;
 mod error;
 pub mod format;

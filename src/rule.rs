@@ -211,6 +211,11 @@ impl<T: Real> Before<T> {
 ///
 /// where `Real` is four elements at once (`vec4<f32>`): write formulas that hold for a number and for
 /// a vector (`Real(c.eps)` where a function wants two vectors).
+///
+/// # Your own rule
+///
+/// `examples/custom_rule` is a whole one, as it stands in a crate of yours: the WGSL, the Rust side,
+/// and a program that compares the two. A mistake in the WGSL is an [`Error::Rule`] that names its line.
 pub trait Rule: Clone + Debug + Send + Sync + 'static {
     /// The rule's name in snake case, the stem of its files.
     const NAME: &'static str;

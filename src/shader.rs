@@ -1,5 +1,6 @@
 //! Links a rule, a format and the driver into one WGSL module, by concatenation.
 
+use crate::contract;
 use crate::error::Error;
 use crate::format::{Access, BLOCK, ELEMENTS_PER_THREAD, LIVE_BITS};
 use crate::rule::{Before, DynRule, Fields, StateInit};
@@ -67,7 +68,8 @@ pub enum Stage {
 /// writing, if one is.
 ///
 /// # Errors
-/// The rule's WGSL declares other coefficients or states than its Rust side.
+/// The rule's WGSL declares other coefficients, states or options than its Rust side, or a name that
+/// the driver uses.
 pub fn link(
     rule: &dyn DynRule,
     groups: usize,
@@ -75,9 +77,6 @@ pub fn link(
     access: Access,
     shared: bool,
 ) -> Result<Shader, Error> {
-    check_struct(rule, "Coeffs", rule.coeff_names(), "f32")?;
-    check_struct(rule, "State", rule.state_names(), "Real")?;
-
     let mut text = constants(rule, groups);
     let rule_line = text.lines().count() + 1;
     text += rule.wgsl();
@@ -108,7 +107,9 @@ pub fn link(
         Stage::Norm => "norm",
         Stage::Step => "step",
     };
-    Ok(Shader { text, constants, rule_line, entry_point })
+    let shader = Shader { text, constants, rule_line, entry_point };
+    contract::check(rule, &shader)?;
+    Ok(shader)
 }
 
 /// Links the kernel that adds up norms; it is the same for every rule.
@@ -170,76 +171,4 @@ fn store_state(rule: &dyn DynRule) -> String {
         let _ = writeln!(text, "    store_state_{name}(at, live, s.{name});");
     }
     text + "}\n\n"
-}
-
-/// Refuses a WGSL struct whose fields are not those of its Rust twin: the host would upload, or the
-/// driver load, one number in place of another.
-fn check_struct(
-    rule: &dyn DynRule,
-    name: &str,
-    expected: &[&str],
-    field_type: &str,
-) -> Result<(), Error> {
-    let list = |fields: &[(String, String)]| {
-        fields.iter().map(|(name, ty)| format!("{name}: {ty}")).collect::<Vec<_>>().join(", ")
-    };
-    let expected: Vec<_> =
-        expected.iter().map(|field| ((*field).to_owned(), field_type.to_owned())).collect();
-    let Some(found) = struct_fields(rule.wgsl(), name) else {
-        let problem = format!(
-            "its WGSL has no `struct {name}`; the driver expects `struct {name} {{ {} }}`",
-            list(&expected)
-        );
-        return Err(Error::rule(rule.name(), problem));
-    };
-    if found == expected {
-        return Ok(());
-    }
-    let problem = format!(
-        "`struct {name}` differs between WGSL and Rust, in names, order or types.\n  \
-         WGSL: {}\n  Rust: {}\nMake the two lists the same",
-        list(&found),
-        list(&expected)
-    );
-    Err(Error::rule(rule.name(), problem))
-}
-
-/// The fields of a WGSL struct as (name, type), or `None` if there is no such struct.
-fn struct_fields(wgsl: &str, name: &str) -> Option<Vec<(String, String)>> {
-    let code: String = wgsl
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let mut rest = code.as_str();
-    let body = loop {
-        let (_, after) = rest.split_once("struct ")?;
-        let (found, after_name) = after.split_once('{')?;
-        if found.trim() == name {
-            break after_name.split_once('}')?.0;
-        }
-        rest = after;
-    };
-    let field = |text: &str| {
-        let (name, ty) = text.split_once(':')?;
-        Some((name.trim().to_owned(), ty.trim().to_owned()))
-    };
-    Some(body.split(',').filter_map(field).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::struct_fields;
-
-    fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
-        fields.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect()
-    }
-
-    #[test]
-    fn struct_fields_are_found_past_comments_and_other_structs() {
-        let wgsl = "// struct B { z: f32 }\nstruct A { x: u32 }\nstruct B {\n  x: f32, // y: f32,\n  w: Real,\n}";
-        assert_eq!(struct_fields(wgsl, "B"), Some(pairs(&[("x", "f32"), ("w", "Real")])));
-        assert_eq!(struct_fields(wgsl, "A"), Some(pairs(&[("x", "u32")])));
-        assert_eq!(struct_fields(wgsl, "C"), None);
-    }
 }

@@ -240,6 +240,17 @@ pub(super) fn guarded<T>(
     during: &'static str,
     create: impl FnOnce() -> T,
 ) -> Result<T, Error> {
+    match scoped(device, create) {
+        (_, Some(error)) => Err(Error::device(during, error)),
+        (created, None) => Ok(created),
+    }
+}
+
+/// Runs something that creates on the device, and gives wgpu's first error with what was created.
+pub(super) fn scoped<T>(
+    device: &wgpu::Device,
+    create: impl FnOnce() -> T,
+) -> (T, Option<wgpu::Error>) {
     let scopes = [
         device.push_error_scope(wgpu::ErrorFilter::Internal),
         device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
@@ -251,15 +262,12 @@ pub(super) fn guarded<T>(
         let error = now(scope.pop()).flatten();
         first_error = first_error.or(error);
     }
-    match first_error {
-        Some(error) => Err(Error::device(during, error)),
-        None => Ok(created),
-    }
+    (created, first_error)
 }
 
 /// The result of a future that is ready at once, as error scopes are wherever the library runs
 /// beside the device. In browsers they are not; errors reach the device's own handler there.
-fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(super) fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,

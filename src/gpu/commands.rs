@@ -28,7 +28,7 @@ pub(super) fn record_all<'a>(
                 recorded.push(ready);
             }
             if let (Stage::Norm, Some(trust)) = (stage, trust) {
-                recorded.extend(trust.sums(compiler, limits));
+                recorded.extend(trust.sums(compiler, limits)?);
             }
             Ok(())
         };
@@ -92,7 +92,7 @@ impl Trust {
     }
 
     /// The dispatches that add up the partial norms, a level each.
-    fn sums(&self, compiler: &mut Compiler<'_>, limits: &Limits) -> Vec<Recorded> {
+    fn sums(&self, compiler: &mut Compiler<'_>, limits: &Limits) -> Result<Vec<Recorded>, Error> {
         let first = self.reduction.tensors.len();
         let sum = |(level, rows): (usize, &Vec<[u32; 2]>)| {
             let buffers = [

@@ -1,7 +1,9 @@
 //! Pipelines, and dispatches ready to be recorded.
 
 use super::buffers::{Buffers, StateOf};
+use super::builder::{now, scoped};
 use super::coefficients::Coefficients;
+use crate::contract::{self, Location};
 use crate::error::Error;
 use crate::format::Access;
 use crate::plan::{Dispatch, Window};
@@ -35,6 +37,9 @@ impl Recorded {
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 }
+
+/// What is being done, in errors.
+const BUILDING: &str = "building the optimizer";
 
 /// A pipeline and the layout of its bind group 0.
 type Pipeline = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
@@ -75,7 +80,8 @@ impl<'a> Compiler<'a> {
         if !self.pipelines.contains_key(&key) {
             let shader = shader::link(rule, groups, stage, dispatch.access, dispatch.shared())?;
             let writable = writable(rule, stage, dispatch.shared());
-            let compiled = self.compile(rule.name(), &shader, &writable, Some(self.groups_layout));
+            let groups = Some(self.groups_layout);
+            let compiled = self.compile(Some(rule), &shader, &writable, groups)?;
             self.pipelines.insert(key, compiled);
         }
         let [params, grads, states] = dispatch.windows;
@@ -95,25 +101,31 @@ impl<'a> Compiler<'a> {
     }
 
     /// A dispatch that adds up norms: rows, parts and totals.
-    pub fn sum(&mut self, buffers: [wgpu::BufferBinding<'_>; 3], grid: [u32; 2]) -> Recorded {
-        let pipeline = self.sum.take().unwrap_or_else(|| {
-            self.compile("sum", &shader::link_sum(), &[false, false, true], None)
-        });
+    pub fn sum(
+        &mut self,
+        buffers: [wgpu::BufferBinding<'_>; 3],
+        grid: [u32; 2],
+    ) -> Result<Recorded, Error> {
+        let pipeline = match self.sum.take() {
+            Some(pipeline) => pipeline,
+            None => self.compile(None, &shader::link_sum(), &[false, false, true], None)?,
+        };
         let bind_group = self.bind_group(&pipeline.1, buffers);
         let recorded = Recorded { bind_group, pipeline: pipeline.0.clone(), kernel: None, grid };
         self.sum = Some(pipeline);
-        recorded
+        Ok(recorded)
     }
 
-    /// `writable` says of each binding of group 0 whether it is written.
+    /// `rule` is the shader's, if it is one's; `writable` says of each binding of group 0 whether it is
+    /// written.
     fn compile(
         &self,
-        name: &str,
+        rule: Option<&dyn DynRule>,
         shader: &Shader,
         writable: &[bool],
         groups_layout: Option<&wgpu::BindGroupLayout>,
-    ) -> Pipeline {
-        let label = format!("wgpu-optim {name}");
+    ) -> Result<Pipeline, Error> {
+        let label = format!("wgpu-optim {}", rule.map_or("norms", DynRule::name));
         let storage = |&writable: &bool| wgpu::BufferBindingType::Storage { read_only: !writable };
         let entries: Vec<_> = writable
             .iter()
@@ -124,10 +136,7 @@ impl<'a> Compiler<'a> {
             label: Some(&label),
             entries: &entries,
         });
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(shader.text.as_str().into()),
-        });
+        let module = self.module(rule, shader, &label)?;
         let layouts: Vec<_> =
             [Some(&layout), groups_layout].into_iter().take_while(Option::is_some).collect();
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -135,7 +144,7 @@ impl<'a> Compiler<'a> {
             bind_group_layouts: &layouts,
             immediate_size: 0,
         });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(&pipeline_layout),
             module: &module,
@@ -145,8 +154,46 @@ impl<'a> Compiler<'a> {
                 ..Default::default()
             },
             cache: None,
-        });
-        (pipeline, layout)
+        };
+        match (scoped(self.device, || self.device.create_compute_pipeline(&descriptor)), rule) {
+            ((pipeline, None), _) => Ok((pipeline, layout)),
+            ((_, Some(error @ wgpu::Error::OutOfMemory { .. })), _) | ((_, Some(error)), None) => {
+                Err(Error::device(BUILDING, error))
+            }
+            ((_, Some(error)), Some(rule)) => {
+                Err(contract::explain(rule, shader, &error.to_string(), None))
+            }
+        }
+    }
+
+    /// Compiles a linked shader; mistakes are told in terms of the rule's own text.
+    fn module(
+        &self,
+        rule: Option<&dyn DynRule>,
+        shader: &Shader,
+        label: &str,
+    ) -> Result<wgpu::ShaderModule, Error> {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(label),
+            source: wgpu::ShaderSource::Wgsl(shader.text.as_str().into()),
+        };
+        let (module, error) = scoped(self.device, || self.device.create_shader_module(descriptor));
+        let Some(error) = error else {
+            return Ok(module);
+        };
+        let info = now(module.get_compilation_info());
+        // Errors that are the device's and not the text's leave no message there.
+        Err(match (info.iter().flat_map(|info| &info.messages).next(), rule) {
+            (Some(complaint), Some(rule)) => {
+                let at = complaint.location.map(|at| Location {
+                    line: at.line_number as usize,
+                    column: at.line_position as usize,
+                    length: at.length as usize,
+                });
+                contract::explain(rule, shader, &complaint.message, at)
+            }
+            _ => Error::device(BUILDING, error),
+        })
     }
 
     fn bind_group<'b>(

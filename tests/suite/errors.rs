@@ -252,11 +252,11 @@ fields! {
     struct MyState { last }
 }
 
-/// A rule whose WGSL is given by its number.
+/// A rule whose WGSL is given by its number, with or without an option.
 #[derive(Debug, Clone)]
-struct Mine<const TEXT: usize>;
+struct Mine<const TEXT: usize, const OPTION: bool = false>;
 
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 14] = [
     "struct Coeffs { lr: f32, gain: f32 }
      struct State { last: Real }
      fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
@@ -265,13 +265,57 @@ const TEXTS: [&str; 6] = [
     "struct Coeffs { gain: f32, lr: f32 } struct State { last: Real }",
     "struct Coeffs { lr: f32, gain: f32 } struct State { last: f32 }",
     "struct Coeffs { lr: f32, gain: f32 }",
+    // An unknown field, a missing semicolon, an unknown name: each on a line of its own.
     "struct Coeffs { lr: f32, gain: f32 }
      struct State { last: Real }
      fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return p - c.rate * g; }",
     "struct Coeffs { lr: f32, gain: f32 } struct State { last: Real }",
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+         let step = c.lr * c.gain * g
+         return p - step;
+     }",
+    "// A comment.
+     struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+         return p - /* é */ rate * g;
+     }",
+    // `update` with too few parameters, and one that returns something else than it says.
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real) -> Real { return p - c.lr * g; }",
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+         return c.lr;
+     }",
+    // An option, one with a number that hides its name, and a name of the driver's.
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     override fast: bool;
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+         return select(p, p - c.lr * g, fast);
+     }",
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     @id(7) override fast: bool;
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+         return select(p, p - c.lr * g, fast);
+     }",
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return step(p); }
+     fn step(p: Real) -> Real { return p; }",
+    // A brace left open.
+    "struct Coeffs { lr: f32, gain: f32 }
+     struct State { last: Real }
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return p;",
 ];
 
-impl<const TEXT: usize> Rule for Mine<TEXT> {
+impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
     const NAME: &'static str = "mine";
     const WGSL: &'static str = TEXTS[TEXT];
     type Coeffs<T: Real> = MyCoeffs<T>;
@@ -282,6 +326,9 @@ impl<const TEXT: usize> Rule for Mine<TEXT> {
     fn set_lr(&mut self, _: f64) {}
     fn validate(&self) -> Result<(), Error> {
         Check::new("Mine").finish()
+    }
+    fn options(&self) -> Vec<(&'static str, bool)> {
+        if OPTION { vec![("fast", true)] } else { Vec::new() }
     }
     fn before(&self) -> Before<f64> {
         Before::default()
@@ -301,20 +348,66 @@ impl<const TEXT: usize> Rule for Mine<TEXT> {
     }
 }
 
+fn build_mine<const TEXT: usize, const OPTION: bool>() -> Result<Optimizer, Error> {
+    let gpu = Gpu::default();
+    let rule = Mine::<TEXT, OPTION>;
+    Optimizer::builder().group(rule, [("w", 4)]).build(&gpu.device, &gpu.queue)
+}
+
 #[test]
 fn a_users_rule_with_a_mistake_in_its_wgsl() {
-    let gpu = Gpu::default();
-    fn build<const TEXT: usize>(gpu: &Gpu) -> Result<Optimizer, Error> {
-        Optimizer::builder().group(Mine::<TEXT>, [("w", 4)]).build(&gpu.device, &gpu.queue)
-    }
-    build::<0>(gpu).expect("a correct rule of one's own");
+    build_mine::<0, false>().expect("a correct rule of one's own");
     let lists = ["`mine`", "WGSL: gain: f32, lr: f32", "Rust: lr: f32, gain: f32"];
-    refused(build::<1>(gpu), &lists);
-    refused(build::<2>(gpu), &["struct State", "last: f32", "last: Real"]);
-    refused(build::<3>(gpu), &["no `struct State`", "struct State { last: Real }"]);
-    refused(build::<4>(gpu), &["mine", "rate"]);
-    refused(build::<5>(gpu), &["mine", "update"]);
-    recovers(gpu);
+    refused(build_mine::<1, false>(), &lists);
+    refused(build_mine::<2, false>(), &["`mine`", "struct State", "last: f32", "last: Real"]);
+    refused(build_mine::<3, false>(), &["no `struct State`", "struct State { last: Real }"]);
+
+    // What the driver expects is part of every message about the text.
+    let expected = [
+        "`mine`",
+        "struct Coeffs { lr: f32, gain: f32 }",
+        "struct State { last: Real }",
+        "fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real",
+        "override NAME: bool;",
+        "driver's: THREADS_PER_BLOCK, ",
+        ", step",
+    ];
+    let refused_mine = |result: Result<Optimizer, Error>, words: &[&str]| {
+        refused(result, &[&expected, words].concat());
+    };
+    refused_mine(
+        build_mine::<4, false>(),
+        &["`rate`", "line 3, column 93", "3 |      fn update(", "  ^^^^"],
+    );
+    refused_mine(build_mine::<6, false>(), &["line 5, column 10", "5 |          return p", "`;`"]);
+    refused_mine(build_mine::<7, false>(), &["`rate`", "line 6, column 29", "^^^^ unknown"]);
+    refused_mine(
+        build_mine::<9, false>(),
+        &["line 4, column 17", "4 |          return c.lr;", "^^^^"],
+    );
+    // The driver's call is where these come to light.
+    refused_mine(build_mine::<5, false>(), &["no `fn update`", "`let updated = update("]);
+    refused_mine(
+        build_mine::<8, false>(),
+        &["`fn update(c: Coeffs, p: Real, g: Real) -> Real`, on line 3"],
+    );
+    refused_mine(build_mine::<13, false>(), &["opens 3 braces and closes 2"]);
+    refused_mine(
+        build_mine::<12, false>(),
+        &["`step`", "line 4, column 9", "4 |      fn step(p", "another name"],
+    );
+    recovers(Gpu::default());
+}
+
+#[test]
+fn options_and_overrides_that_do_not_match() {
+    build_mine::<10, true>().expect("an option with its override");
+    refused(build_mine::<0, true>(), &["`mine`", "no `override fast: bool;`"]);
+    let unknown = ["`mine`", "`override fast`", "line 3, column 15", "`const`"];
+    refused(build_mine::<10, false>(), &unknown);
+    // Found where the pipeline is created: the constant's name is hidden by its number.
+    refused(build_mine::<11, true>(), &["`mine`", "'fast' not found", "override fast: bool;"]);
+    recovers(Gpu::default());
 }
 
 /// Messages are whole sentences that name what was expected and found.
