@@ -5,6 +5,9 @@ use super::gpu::{Gpu, PlainKernel};
 use super::workload::{GRADIENTS, PARAMETERS, Tensors, check, values};
 use wgpu_optim::{Adam, Fields, Rule, wgpu};
 
+/// The coefficients that the kernel reads: all of Adam's but the last, which only AMSGrad needs.
+const COEFFS: usize = 7;
+
 pub struct HandwrittenAdam {
     queue: wgpu::Queue,
     coeffs: wgpu::Buffer,
@@ -25,7 +28,7 @@ impl HandwrittenAdam {
     }
 
     fn new(gpu: &Gpu, elements: usize) -> Self {
-        let coeffs = gpu.storage(&[0.0_f32; 7]);
+        let coeffs = gpu.storage(&[0.0_f32; COEFFS]);
         let params = gpu.storage(&values(PARAMETERS, elements));
         let grads = gpu.storage(&values(GRADIENTS, elements));
         let [exp_avg, exp_avg_sq] = [(); 2].map(|()| gpu.storage(&vec![0.0_f32; elements]));
@@ -42,6 +45,7 @@ impl Kernel for HandwrittenAdam {
         self.steps += 1;
         let mut coeffs = Vec::new();
         Rule::coeffs(&self.rule, self.steps, &[]).each(|_, x| coeffs.push(x as f32));
+        coeffs.truncate(COEFFS);
         self.queue.write_buffer(&self.coeffs, 0, bytemuck::cast_slice(&coeffs));
         self.kernel.record(pass, [self.workgroups, 1]);
     }
