@@ -3,8 +3,8 @@
 //! Compilers number the lines of the linked text; authors know only their own. What can be told from
 //! the rule's declarations alone is told before anything is compiled.
 
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
-use crate::rule::DynRule;
 use crate::shader::Shader;
 
 /// Where a compiler found a mistake in the linked text, in bytes as WebGPU counts.

@@ -1,8 +1,10 @@
 //! The reference driver on ndarray: serial, or parallel where no GPU is found.
 
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::groups::{Group, Groups};
-use crate::rule::{DynRule, Norms, Real, Run, View};
+use crate::rule::Real;
+use crate::run::{Norms, Run, View};
 use crate::values::Values;
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
 use std::marker::PhantomData;

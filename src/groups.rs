@@ -1,8 +1,8 @@
 //! Groups, their rules and step counts, and the parameters' names: what every optimizer keeps,
 //! wherever it computes.
 
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
-use crate::rule::DynRule;
 use std::collections::HashMap;
 
 /// Parameters that share a rule's hyperparameters.

@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn an_array_is_split_only_if_no_buffer_can_hold_it() {
         let specs = [spec("a", 300, None), spec("b", 600, None), spec("c", 1100, None)];
-        let layout = Layout::new(&specs, &[], 1, 4 * BLOCK_BYTES).unwrap();
+        let layout = Layout::new(&specs, &[], 1, 4 * BLOCK_BYTES).expect("laid out");
         let runs = |i: usize| {
             layout.segments[i]
                 .params
@@ -308,7 +308,7 @@ mod tests {
     fn disjoint_ranges_of_one_buffer_are_accepted_and_overlaps_refused() {
         let pooled = |grad_offset| [spec("a", 4, Some([(0, 4), (0, grad_offset)]))];
         assert!(Layout::new(&pooled(20), &[64], 1, 1 << 20).is_ok());
-        let refused = Layout::new(&pooled(16), &[64], 1, 1 << 20).unwrap_err().to_string();
+        let refused = Layout::new(&pooled(16), &[64], 1, 1 << 20).expect_err("refused").to_string();
         assert!(refused.contains("gradient buffer") && refused.contains("disjoint"), "{refused}");
     }
 
@@ -319,7 +319,7 @@ mod tests {
             spec("empty", 0, Some([(0, 8), (1, 8)])),
             spec("empty too", 0, None),
         ];
-        let layout = Layout::new(&specs, &[16, 16], 1, 1 << 20).unwrap();
+        let layout = Layout::new(&specs, &[16, 16], 1, 1 << 20).expect("laid out");
         assert_eq!(layout.order, [0]);
         assert_eq!(layout.arena, [] as [u64; 0]);
         assert_eq!(layout.states, [[BLOCK_BYTES]]);

@@ -104,6 +104,7 @@
 
 mod contract;
 mod cpu;
+mod dyn_rule;
 mod error;
 pub mod format;
 mod gpu;
@@ -113,18 +114,20 @@ pub mod plan;
 pub mod reduction;
 mod rule;
 pub mod rules;
+mod run;
 pub mod shader;
 mod values;
 
 pub use cpu::{CpuBuilder, CpuOptimizer};
+pub use dyn_rule::DynRule;
 pub use error::{Check, Error};
 pub use gpu::{Builder, Optimizer, Param, Readback};
-pub use rule::{Before, DynRule, Fields, MAX_STATES, Real, Rule, StateInit};
-#[doc(hidden)]
-pub use rule::{Norms, Run, TrustRatio, View};
+pub use rule::{Before, Fields, MAX_STATES, Real, Rule, StateInit};
 pub use rules::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, LAMB, LARS, Lion, NAdam, RAdam, RMSprop,
     Rprop, SGD,
 };
+#[doc(hidden)]
+pub use run::{Norms, Run, TrustRatio, View};
 pub use values::Values;
 pub use wgpu;

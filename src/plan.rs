@@ -1,9 +1,9 @@
 //! The layout, cut into dispatches that fit a device's limits: plain data, testable without a GPU.
 
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::format::{Access, BLOCK, ELEMENT_BYTES, ELEMENTS_PER_THREAD, LIVE_BITS};
 use crate::layout::{BLOCK_BYTES, BufferId, Layout, Run};
-use crate::rule::DynRule;
 use crate::shader::{BLOCKS_PER_WORKGROUP, WORKGROUP_SIZE, storage_buffers};
 
 /// Bytes of a vec4.

@@ -4,7 +4,9 @@
 //! else (buffers, groups, tails, dispatches, the CPU driver) is the drivers' work and the same for
 //! every rule, built in or your own.
 
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
+use crate::run::{Norms, Run, View};
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -189,7 +191,7 @@ impl Before<f64> {
 impl<T: Real> Before<T> {
     /// The parameter and gradient that the rule sees.
     #[inline(always)]
-    fn apply(&self, p: T, g: T) -> (T, T) {
+    pub(crate) fn apply(&self, p: T, g: T) -> (T, T) {
         let g = self.sign * g;
         let decayed = g + self.weight_decay * p;
         let g = if self.weight_decay == T::default() { g } else { decayed };
@@ -243,7 +245,8 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     /// What happens to p and g before the rule sees them.
     fn before(&self) -> Before<f64>;
     /// Each state's value before the first step, or `None` where the options leave it unused: such a
-    /// state has no memory, and the formula must not read it.
+    /// state has no memory, and the formula must not read it. A rule without any memory declares one
+    /// state, since WGSL has no empty structs, and never uses it.
     fn initial_state(&self) -> Self::State<Option<f64>>;
     /// Numbers that a whole group keeps from step to step, such as NAdam's `mu_product`.
     fn scalars(&self) -> Vec<StateInit> {
@@ -277,57 +280,6 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
 /// The most states a rule may have.
 pub const MAX_STATES: usize = 4;
 
-/// Consecutive elements of one parameter as the CPU driver updates them: the active states in order.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Run<'a, T> {
-    pub params: &'a mut [T],
-    pub grads: &'a [T],
-    pub states: &'a mut [&'a mut [T]],
-}
-
-/// The same, to look at.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct View<'a, T> {
-    pub params: &'a [T],
-    pub grads: &'a [T],
-    pub states: &'a [&'a [T]],
-}
-
-/// Sums of squares of a tensor's elements and of its direction's.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Norms {
-    pub param: f64,
-    pub direction: f64,
-}
-
-impl std::ops::Add for Norms {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self { param: self.param + other.param, direction: self.direction + other.direction }
-    }
-}
-
-/// Where a rule with a trust ratio has the coefficients that it takes, among all of them.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrustRatio {
-    lr: usize,
-    trust_coefficient: usize,
-}
-
-impl TrustRatio {
-    /// Scales a tensor's learning rate by its trust ratio.
-    pub fn apply(self, coeffs: &mut [f64], norms: Norms) {
-        if norms.param != 0.0 && norms.direction != 0.0 {
-            let ratio = (norms.param / norms.direction).sqrt();
-            coeffs[self.lr] *= coeffs[self.trust_coefficient] * ratio;
-        }
-    }
-}
-
 /// A state in use, or a group's scalar: its name and its value before the first step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StateInit {
@@ -335,219 +287,4 @@ pub struct StateInit {
     pub name: &'static str,
     /// The value of every element before the first step.
     pub value: f64,
-}
-
-/// A [`Rule`] whose type was erased, as optimizers hold it. Every rule is one.
-pub trait DynRule: Debug + Send + Sync {
-    /// [`Rule::NAME`].
-    fn name(&self) -> &'static str;
-    /// [`Rule::WGSL`].
-    fn wgsl(&self) -> &'static str;
-    /// [`Rule::lr`].
-    fn lr(&self) -> f64;
-    /// [`Rule::set_lr`].
-    fn set_lr(&mut self, lr: f64);
-    /// [`Rule::validate`], and that the rule has no more states than [`MAX_STATES`].
-    ///
-    /// # Errors
-    /// As said.
-    fn validate(&self) -> Result<(), Error>;
-    /// [`Rule::options`].
-    fn options(&self) -> Vec<(&'static str, bool)>;
-    /// The states in use.
-    fn states(&self) -> Vec<StateInit>;
-    /// The names of all states, used or not.
-    fn state_names(&self) -> &'static [&'static str];
-    /// The names of the rule's coefficients.
-    fn coeff_names(&self) -> &'static [&'static str];
-    /// [`Rule::scalars`].
-    fn scalars(&self) -> Vec<StateInit>;
-    /// [`Rule::advance`].
-    fn advance(&self, step: u64, scalars: &mut [f64]);
-    /// Appends one step's coefficients: [`Before`] first, then the rule's own.
-    fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>);
-    /// A copy.
-    fn boxed(&self) -> Box<dyn DynRule>;
-    #[doc(hidden)]
-    fn trust_ratio(&self) -> Option<TrustRatio>;
-    #[doc(hidden)]
-    fn norms_f32(&self, coeffs: &[f64], view: &View<'_, f32>) -> Norms;
-    #[doc(hidden)]
-    fn norms_f64(&self, coeffs: &[f64], view: &View<'_, f64>) -> Norms;
-    #[doc(hidden)]
-    fn run_f32(&self, coeffs: &[f64], run: Run<'_, f32>);
-    #[doc(hidden)]
-    fn run_f64(&self, coeffs: &[f64], run: Run<'_, f64>);
-}
-
-impl<R: Rule> From<R> for Box<dyn DynRule> {
-    fn from(rule: R) -> Self {
-        Box::new(rule)
-    }
-}
-
-impl<R: Rule> DynRule for R {
-    fn name(&self) -> &'static str {
-        R::NAME
-    }
-    fn wgsl(&self) -> &'static str {
-        R::WGSL
-    }
-    fn lr(&self) -> f64 {
-        Rule::lr(self)
-    }
-    fn set_lr(&mut self, lr: f64) {
-        Rule::set_lr(self, lr);
-    }
-    fn validate(&self) -> Result<(), Error> {
-        let states = self.state_names().len();
-        if states > MAX_STATES {
-            return Err(Error::rule(
-                R::NAME,
-                format!("it has {states} states, but a rule may have at most {MAX_STATES}"),
-            ));
-        }
-        if R::TRUST_RATIO && self.trust_ratio().is_none() {
-            let coeffs = self.coeff_names().join(", ");
-            return Err(Error::rule(
-                R::NAME,
-                format!(
-                    "a rule with a trust ratio needs the coefficients `lr` and `trust_coefficient`, but \
-                     has: {coeffs}"
-                ),
-            ));
-        }
-        Rule::validate(self)
-    }
-    fn options(&self) -> Vec<(&'static str, bool)> {
-        Rule::options(self)
-    }
-    fn states(&self) -> Vec<StateInit> {
-        let names = self.state_names();
-        let mut states = Vec::new();
-        self.initial_state().each(|k, value| {
-            states.extend(value.map(|value| StateInit { name: names[k], value }));
-        });
-        states
-    }
-    fn state_names(&self) -> &'static [&'static str] {
-        <R::State<f64> as Fields<f64>>::NAMES
-    }
-    fn coeff_names(&self) -> &'static [&'static str] {
-        <R::Coeffs<f64> as Fields<f64>>::NAMES
-    }
-    fn scalars(&self) -> Vec<StateInit> {
-        Rule::scalars(self)
-    }
-    fn advance(&self, step: u64, scalars: &mut [f64]) {
-        Rule::advance(self, step, scalars);
-    }
-    fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>) {
-        self.before().each(|_, x| out.push(x));
-        Rule::coeffs(self, step, scalars).each(|_, x| out.push(x));
-    }
-    fn boxed(&self) -> Box<dyn DynRule> {
-        Box::new(self.clone())
-    }
-    fn trust_ratio(&self) -> Option<TrustRatio> {
-        let position = |name| self.coeff_names().iter().position(|known| *known == name);
-        let (lr, trust_coefficient) = (position("lr")?, position("trust_coefficient")?);
-        let before = Before::<f64>::NAMES.len();
-        R::TRUST_RATIO.then_some(TrustRatio {
-            lr: before + lr,
-            trust_coefficient: before + trust_coefficient,
-        })
-    }
-    fn norms_f32(&self, coeffs: &[f64], view: &View<'_, f32>) -> Norms {
-        norms_of_run(self, coeffs, view)
-    }
-    fn norms_f64(&self, coeffs: &[f64], view: &View<'_, f64>) -> Norms {
-        norms_of_run(self, coeffs, view)
-    }
-    fn run_f32(&self, coeffs: &[f64], run: Run<'_, f32>) {
-        update_run(self, coeffs, run);
-    }
-    fn run_f64(&self, coeffs: &[f64], run: Run<'_, f64>) {
-        update_run(self, coeffs, run);
-    }
-}
-
-/// Elements that the CPU driver holds in registers and first-level cache at once.
-const TILE: usize = 64;
-
-/// What the inner loops need, rounded to their type.
-struct Prepared<R: Rule, T: Real> {
-    before: Before<T>,
-    coeffs: R::Coeffs<T>,
-    /// Slot k of a tile is state k of the rule; only the states in use have memory behind them.
-    used: Vec<usize>,
-}
-
-impl<R: Rule, T: Real> Prepared<R, T> {
-    fn new(rule: &R, coeffs: &[f64]) -> Self {
-        let (before, own) = coeffs.split_at(Before::<f64>::NAMES.len());
-        let mut used = Vec::with_capacity(MAX_STATES);
-        rule.initial_state().each(|k, value| used.extend(value.map(|_| k)));
-        Self {
-            before: Before::from_fn(|k| T::from_f64(before[k])),
-            coeffs: R::Coeffs::<T>::from_fn(|k| T::from_f64(own[k])),
-            used,
-        }
-    }
-}
-
-/// A tile's states, in arrays of fixed size: the compiler then sees neither aliasing nor bounds in the
-/// inner loops and turns them into vector code, whatever the number of states.
-type Tile<T> = [[T; TILE]; MAX_STATES];
-
-/// Updates a run of elements, a tile at a time.
-fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_, T>) {
-    let prepared = Prepared::<R, T>::new(rule, coeffs);
-    let mut tile = [[T::default(); TILE]; MAX_STATES];
-    let grads = run.grads.chunks(TILE);
-    for (index, (params, grads)) in run.params.chunks_mut(TILE).zip(grads).enumerate() {
-        let range = index * TILE..index * TILE + params.len();
-        for (&slot, state) in prepared.used.iter().zip(run.states.iter()) {
-            tile[slot][..params.len()].copy_from_slice(&state[range.clone()]);
-        }
-        update_tile(rule, &prepared, params, grads, &mut tile);
-        for (&slot, state) in prepared.used.iter().zip(run.states.iter_mut()) {
-            state[range.clone()].copy_from_slice(&tile[slot][..params.len()]);
-        }
-    }
-}
-
-#[inline(always)]
-fn update_tile<R: Rule, T: Real>(
-    rule: &R,
-    prepared: &Prepared<R, T>,
-    params: &mut [T],
-    grads: &[T],
-    states: &mut Tile<T>,
-) {
-    let count = params.len().min(grads.len()).min(TILE);
-    for i in 0..count {
-        let (p, g) = prepared.before.apply(params[i], grads[i]);
-        let mut state = R::State::<T>::from_fn(|k| states[k][i]);
-        params[i] = rule.update(&prepared.coeffs, p, g, &mut state);
-        state.each(|k, x| states[k][i] = x);
-    }
-}
-
-/// Sums the squares of a run's elements and of their directions, in order and in f64.
-fn norms_of_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], view: &View<'_, T>) -> Norms {
-    let prepared = Prepared::<R, T>::new(rule, coeffs);
-    let mut norms = Norms::default();
-    let mut values = [T::default(); MAX_STATES];
-    for (i, (&p, &g)) in view.params.iter().zip(view.grads).enumerate() {
-        for (&slot, state) in prepared.used.iter().zip(view.states) {
-            values[slot] = state[i];
-        }
-        let (p, g) = prepared.before.apply(p, g);
-        let mut state = R::State::<T>::from_fn(|k| values[k]);
-        let direction = rule.direction(&prepared.coeffs, p, g, &mut state);
-        let square = |x: T| x.to_f64() * x.to_f64();
-        norms = norms + Norms { param: square(p), direction: square(direction) };
-    }
-    norms
 }

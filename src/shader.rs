@@ -1,9 +1,10 @@
 //! Links a rule, a format and the driver into one WGSL module, by concatenation.
 
 use crate::contract;
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::format::{Access, BLOCK, ELEMENTS_PER_THREAD, LIVE_BITS};
-use crate::rule::{Before, DynRule, Fields, StateInit};
+use crate::rule::{Before, Fields, StateInit};
 use std::fmt::Write;
 
 /// Threads in a workgroup: every WebGPU device has as many.

@@ -2,10 +2,10 @@
 
 use super::kernel::{Compiler, Recorded};
 use super::tables::Tables;
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::plan::{Dispatch, Limits, need};
 use crate::reduction::Reduction;
-use crate::rule::DynRule;
 use crate::shader::{NORMS_BYTES, Stage};
 
 /// Creates tables, pipelines and bind groups of all dispatches, which come kernel by kernel. `kernel` gives

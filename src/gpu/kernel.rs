@@ -4,10 +4,10 @@ use super::buffers::{Buffers, StateOf};
 use super::builder::{now, scoped};
 use super::coefficients::Coefficients;
 use crate::contract::{self, Location};
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::format::Access;
 use crate::plan::{Dispatch, Window};
-use crate::rule::DynRule;
 use crate::shader::{self, Shader, Stage};
 use std::collections::HashMap;
 

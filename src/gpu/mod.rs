@@ -11,10 +11,10 @@ mod tables;
 pub use builder::{Builder, Param};
 pub use readback::Readback;
 
+use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::groups::Groups;
 use crate::layout::Layout;
-use crate::rule::DynRule;
 use crate::values::Values;
 use buffers::{Buffers, Part, StateOf};
 use coefficients::Coefficients;

@@ -22,7 +22,8 @@
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside the buffer, both
 //! as PyTorch does.
 
-use crate::rule::{DynRule, Rule};
+use crate::dyn_rule::DynRule;
+use crate::rule::Rule;
 
 /// Declares the rules' modules (each with its twin in `shaders/rules`), re-exports their types and
 /// makes the list.

@@ -1,0 +1,139 @@
+//! The CPU's loops over runs of elements, which the compiler turns into vector code.
+
+use crate::rule::{Before, Fields, MAX_STATES, Real, Rule};
+use std::ops::Add;
+
+/// Consecutive elements of one parameter as the CPU driver updates them: the active states in order.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Run<'a, T> {
+    pub params: &'a mut [T],
+    pub grads: &'a [T],
+    pub states: &'a mut [&'a mut [T]],
+}
+
+/// The same, to look at.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct View<'a, T> {
+    pub params: &'a [T],
+    pub grads: &'a [T],
+    pub states: &'a [&'a [T]],
+}
+
+/// Sums of squares of a tensor's elements and of its direction's.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Norms {
+    pub param: f64,
+    pub direction: f64,
+}
+
+impl Add for Norms {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { param: self.param + other.param, direction: self.direction + other.direction }
+    }
+}
+
+/// Where a rule with a trust ratio has the coefficients that it takes, among all of them.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrustRatio {
+    pub(crate) lr: usize,
+    pub(crate) trust_coefficient: usize,
+}
+
+impl TrustRatio {
+    /// Scales a tensor's learning rate by its trust ratio.
+    pub fn apply(self, coeffs: &mut [f64], norms: Norms) {
+        if norms.param != 0.0 && norms.direction != 0.0 {
+            let ratio = (norms.param / norms.direction).sqrt();
+            coeffs[self.lr] *= coeffs[self.trust_coefficient] * ratio;
+        }
+    }
+}
+
+/// Elements that the CPU driver holds in registers and first-level cache at once.
+const TILE: usize = 64;
+
+/// What the inner loops need, rounded to their type.
+struct Prepared<R: Rule, T: Real> {
+    before: Before<T>,
+    coeffs: R::Coeffs<T>,
+    /// Slot k of a tile is state k of the rule; only the states in use have memory behind them.
+    used: Vec<usize>,
+}
+
+impl<R: Rule, T: Real> Prepared<R, T> {
+    fn new(rule: &R, coeffs: &[f64]) -> Self {
+        let (before, own) = coeffs.split_at(Before::<f64>::NAMES.len());
+        let mut used = Vec::with_capacity(MAX_STATES);
+        rule.initial_state().each(|k, value| used.extend(value.map(|_| k)));
+        Self {
+            before: Before::from_fn(|k| T::from_f64(before[k])),
+            coeffs: R::Coeffs::<T>::from_fn(|k| T::from_f64(own[k])),
+            used,
+        }
+    }
+}
+
+/// A tile's states, in arrays of fixed size: the compiler then sees neither aliasing nor bounds in the
+/// inner loops and turns them into vector code, whatever the number of states.
+type Tile<T> = [[T; TILE]; MAX_STATES];
+
+/// Updates a run of elements, a tile at a time.
+pub(crate) fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_, T>) {
+    let prepared = Prepared::<R, T>::new(rule, coeffs);
+    let mut tile = [[T::default(); TILE]; MAX_STATES];
+    let grads = run.grads.chunks(TILE);
+    for (index, (params, grads)) in run.params.chunks_mut(TILE).zip(grads).enumerate() {
+        let range = index * TILE..index * TILE + params.len();
+        for (&slot, state) in prepared.used.iter().zip(run.states.iter()) {
+            tile[slot][..params.len()].copy_from_slice(&state[range.clone()]);
+        }
+        update_tile(rule, &prepared, params, grads, &mut tile);
+        for (&slot, state) in prepared.used.iter().zip(run.states.iter_mut()) {
+            state[range.clone()].copy_from_slice(&tile[slot][..params.len()]);
+        }
+    }
+}
+
+#[inline(always)]
+fn update_tile<R: Rule, T: Real>(
+    rule: &R,
+    prepared: &Prepared<R, T>,
+    params: &mut [T],
+    grads: &[T],
+    states: &mut Tile<T>,
+) {
+    let count = params.len().min(grads.len()).min(TILE);
+    for i in 0..count {
+        let (p, g) = prepared.before.apply(params[i], grads[i]);
+        let mut state = R::State::<T>::from_fn(|k| states[k][i]);
+        params[i] = rule.update(&prepared.coeffs, p, g, &mut state);
+        state.each(|k, x| states[k][i] = x);
+    }
+}
+
+/// Sums the squares of a run's elements and of their directions, in order and in f64.
+pub(crate) fn norms_of_run<R: Rule, T: Real>(
+    rule: &R,
+    coeffs: &[f64],
+    view: &View<'_, T>,
+) -> Norms {
+    let prepared = Prepared::<R, T>::new(rule, coeffs);
+    let mut norms = Norms::default();
+    let mut values = [T::default(); MAX_STATES];
+    for (i, (&p, &g)) in view.params.iter().zip(view.grads).enumerate() {
+        for (&slot, state) in prepared.used.iter().zip(view.states) {
+            values[slot] = state[i];
+        }
+        let (p, g) = prepared.before.apply(p, g);
+        let mut state = R::State::<T>::from_fn(|k| values[k]);
+        let direction = rule.direction(&prepared.coeffs, p, g, &mut state);
+        let square = |x: T| x.to_f64() * x.to_f64();
+        norms = norms + Norms { param: square(p), direction: square(direction) };
+    }
+    norms
+}
