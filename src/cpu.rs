@@ -215,6 +215,11 @@ impl<T: Real> CpuOptimizer<T> {
         assign(&self.groups, tensor, &mut self.tensors[tensor].states[state], values)
     }
 
+    /// The number of groups, which are counted from 0 in the order they were added.
+    pub fn groups(&self) -> usize {
+        self.groups.groups.len()
+    }
+
     /// The rule of a group, with its present hyperparameters.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ impl Trainer {
     /// Trains with every digit of the training set once.
     fn epoch(&mut self, lr: f64) -> Result<Score, Box<dyn Error>> {
         // Hyperparameters are data to the optimizer's kernels: a new one recompiles nothing.
-        for group in 0..2 {
+        for group in 0..self.optimizer.groups() {
             self.optimizer.set_lr(group, lr)?;
         }
         for first in (0..self.training_set.len).step_by(BATCH_SIZE) {

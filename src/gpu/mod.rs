@@ -157,6 +157,11 @@ impl Optimizer {
         self.read(param, &self.state_parts(param, state)?)
     }
 
+    /// The number of groups, which are counted from 0 in the order they were added.
+    pub fn groups(&self) -> usize {
+        self.groups.groups.len()
+    }
+
     /// The rule of a group, with its present hyperparameters.
     ///
     /// # Errors

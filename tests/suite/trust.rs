@@ -4,7 +4,7 @@ use crate::common::exact::{Arrays, check_step};
 use crate::common::gpu::Gpu;
 use crate::common::model::{Model, PLACEMENTS, Placement, name};
 use crate::common::random::Random;
-use wgpu_optim::{DynRule, LAMB, LARS};
+use wgpu_optim::{Before, DynRule, Error, LAMB, LARS, Real, Rule, fields};
 
 fn rules() -> [Box<dyn DynRule>; 2] {
     let lamb = LAMB { lr: 0.1, weight_decay: 0.01, ..Default::default() };
@@ -96,5 +96,68 @@ fn norms_of_extreme_tensors_neither_overflow_nor_vanish() {
         let found = &model.arrays()[0].0[0];
         let off = found.iter().map(|x| (x / scale - 0.5).abs()).fold(0.0, f32::max);
         assert!(off < 1e-6, "scale {scale}: off by {off}");
+    }
+}
+
+fields! {
+    struct MineCoeffs { lr, trust_coefficient }
+}
+fields! {
+    struct MineState { unused }
+}
+
+/// A user's rule with a trust ratio, with or without its `direction` in WGSL.
+#[derive(Debug, Clone)]
+struct Mine<const COMPLETE: bool>;
+
+impl<const COMPLETE: bool> Rule for Mine<COMPLETE> {
+    const NAME: &'static str = "mine";
+    const WGSL: &'static str = if COMPLETE {
+        "struct Coeffs { lr: f32, trust_coefficient: f32 }
+         struct State { unused: Real }
+         fn direction(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return g; }
+         fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
+             return p - c.lr * direction(c, p, g, s);
+         }"
+    } else {
+        "struct Coeffs { lr: f32, trust_coefficient: f32 }
+         struct State { unused: Real }
+         fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return p; }"
+    };
+    const TRUST_RATIO: bool = true;
+    type Coeffs<T: Real> = MineCoeffs<T>;
+    type State<T: Copy> = MineState<T>;
+    fn lr(&self) -> f64 {
+        0.1
+    }
+    fn set_lr(&mut self, _: f64) {}
+    fn validate(&self) -> Result<(), Error> {
+        Ok(())
+    }
+    fn before(&self) -> Before<f64> {
+        Before::default()
+    }
+    fn initial_state(&self) -> MineState<Option<f64>> {
+        MineState { unused: None }
+    }
+    fn coeffs(&self, _: u64, _: &[f64]) -> MineCoeffs<f64> {
+        MineCoeffs { lr: 0.1, trust_coefficient: 0.5 }
+    }
+    fn update<T: Real>(&self, c: &MineCoeffs<T>, p: T, g: T, _: &mut MineState<T>) -> T {
+        p - c.lr * g
+    }
+    fn variants() -> Vec<Self> {
+        vec![Self]
+    }
+}
+
+/// A rule of one's own has trust ratios by one constant and one function, and needs no memory for it.
+#[test]
+fn a_users_rule_may_have_trust_ratios() {
+    step_and_check(Gpu::default(), &Mine::<true>, &[1, 300, 5], Placement::Arena);
+    let built = Model::new(Gpu::default(), Mine::<false>.into(), &[4], Placement::Arena);
+    let refused = built.map(|_| ()).expect_err("refused").to_string();
+    for words in ["`mine`", "no `fn direction`", "fn direction(c: Coeffs, p: Real"] {
+        assert!(refused.contains(words), "no {words} in: {refused}");
     }
 }
