@@ -8,7 +8,6 @@ use crate::run::{Norms, Run, View};
 use crate::values::Values;
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
 use std::marker::PhantomData;
-use std::ops::Add;
 
 /// An optimizer on the CPU, over `f32` (as the GPU computes) or `f64` (the yardstick).
 ///
@@ -128,7 +127,7 @@ impl<T: Real> CpuOptimizer<T> {
                 let chunks: Vec<_> = tensor.chunks().collect();
                 let norms: Vec<_> =
                     chunks.into_par_iter().map(|chunk| chunk.norms(rule, coeffs)).collect();
-                norms.into_iter().fold(Norms::default(), Norms::add)
+                norms.into_iter().fold(Norms::default(), |sum, norms| sum + norms)
             };
             let coeffs = scaled(rule, &coeffs[param.group], tensor, norms);
             let chunks: Vec<_> = tensor.chunks().collect();
