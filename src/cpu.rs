@@ -7,6 +7,7 @@ use crate::rule::Real;
 use crate::run::{Norms, Run, View};
 use crate::values::Values;
 use ndarray::{Array1, ArrayView1, ArrayViewMut1};
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 /// An optimizer on the CPU, over `f32` (as the GPU computes) or `f64` (the yardstick).
@@ -269,16 +270,16 @@ fn assign<T: Real>(
 }
 
 /// A tensor's coefficients: the group's, with the learning rate scaled where the rule has a trust ratio.
-fn scaled<T: Real>(
+fn scaled<'a, T: Real>(
     rule: &dyn DynRule,
-    coeffs: &[f64],
+    coeffs: &'a [f64],
     tensor: &mut Tensor<T>,
     norms: impl Fn(&[f64], &mut Tensor<T>) -> Norms,
-) -> Vec<f64> {
-    let mut coeffs = coeffs.to_vec();
+) -> Cow<'a, [f64]> {
+    let mut coeffs = Cow::Borrowed(coeffs);
     if let Some(trust) = rule.trust_ratio() {
         let norms = norms(&coeffs, tensor);
-        trust.apply(&mut coeffs, norms);
+        trust.apply(coeffs.to_mut(), norms);
     }
     coeffs
 }

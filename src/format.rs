@@ -3,7 +3,7 @@
 /// Elements in a block: the unit of work, of padding and of the segment table.
 pub const BLOCK: u64 = 256;
 
-/// Bits of the word in which the segment table keeps a block's number of elements, up to 256; the word's
+/// Bits of the word in which a block's row of the table keeps its number of elements, up to 256; the word's
 /// other bits hold the group.
 pub const LIVE_BITS: u32 = 9;
 

@@ -63,6 +63,9 @@ pub enum Stage {
     Step,
 }
 
+/// How workgroups add up norms.
+const TREE: &str = include_str!("../shaders/driver/tree.wgsl");
+
 /// Links a kernel of a rule with this many groups.
 ///
 /// `shared` says that parameters and gradients lie in one buffer: WebGPU then wants both bound for
@@ -97,7 +100,7 @@ pub fn link(
         text += &norms_bindings(rule, stage);
     }
     text += &match stage {
-        Stage::Norm => include_str!("../shaders/driver/norm.wgsl").to_owned(),
+        Stage::Norm => [TREE, include_str!("../shaders/driver/norm.wgsl")].concat(),
         Stage::Step => {
             store_state(rule) + coeffs_of(rule) + include_str!("../shaders/driver/step.wgsl")
         }
@@ -117,6 +120,7 @@ pub fn link(
 pub fn link_sum() -> Shader {
     let text = format!("const WORKGROUP_SIZE = {WORKGROUP_SIZE}u;\nalias Real = vec4<f32>;\n")
         + include_str!("../shaders/driver/norms.wgsl")
+        + TREE
         + include_str!("../shaders/driver/sum.wgsl");
     Shader { text, constants: Vec::new(), rule_line: 0, entry_point: "sum" }
 }

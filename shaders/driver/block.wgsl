@@ -1,7 +1,7 @@
 // What every kernel over blocks shares: the groups' numbers and the table of blocks.
 //
 // Linked before this: WORKGROUP_SIZE and the like, LIVE_BITS, GROUPS, `Real`, the rule, the arrays with
-// their load and store functions, `load_state` and `store_state`.
+// their load functions, `load_state` and, for a step, the store functions.
 
 // Before<T> in src/rule.rs.
 struct Before {

@@ -1,16 +1,6 @@
 // Sums up each block's squares, of the parameters and of the rule's directions, in a fixed order and
 // without atomics.
 
-var<workgroup> sums: array<Norms, WORKGROUP_SIZE>;
-
-// Adds the upper half of what is left of a block's sums to the lower.
-fn halve(invocation: u32, half: u32) {
-    workgroupBarrier();
-    if invocation % THREADS_PER_BLOCK < half {
-        sums[invocation] = plus(sums[invocation], sums[invocation + half]);
-    }
-}
-
 fn thread_norms(block: u32, thread: u32) -> Norms {
     let row = table[block];
     let lanes = lanes_of(thread);
@@ -42,12 +32,7 @@ fn norm(
         own = thread_norms(block, thread);
     }
     sums[invocation] = own;
-    halve(invocation, 32u);
-    halve(invocation, 16u);
-    halve(invocation, 8u);
-    halve(invocation, 4u);
-    halve(invocation, 2u);
-    halve(invocation, 1u);
+    sum_64(invocation, thread);
     if thread == 0u && block < arrayLength(&table) {
         norms[tensors[block].x] = sums[invocation];
     }

@@ -5,20 +5,11 @@
 @group(0) @binding(1) var<storage, read> parts: array<Norms>;
 @group(0) @binding(2) var<storage, read_write> totals: array<Norms>;
 
-var<workgroup> sums: array<Norms, WORKGROUP_SIZE>;
-
 fn part(row: vec2<u32>, index: u32) -> Norms {
     if index < row.y {
         return parts[row.x + index];
     }
     return Norms();
-}
-
-fn halve(invocation: u32, half: u32) {
-    workgroupBarrier();
-    if invocation < half {
-        sums[invocation] = plus(sums[invocation], sums[invocation + half]);
-    }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -38,14 +29,9 @@ fn sum(
         part(row, invocation + 3u * WORKGROUP_SIZE),
     );
     sums[invocation] = plus(low, high);
-    halve(invocation, 128u);
-    halve(invocation, 64u);
-    halve(invocation, 32u);
-    halve(invocation, 16u);
-    halve(invocation, 8u);
-    halve(invocation, 4u);
-    halve(invocation, 2u);
-    halve(invocation, 1u);
+    halve(invocation, invocation, 128u);
+    halve(invocation, invocation, 64u);
+    sum_64(invocation, invocation);
     if invocation == 0u && index < arrayLength(&rows) {
         totals[index] = sums[0];
     }

@@ -20,24 +20,21 @@ pub(super) fn record_all<'a>(
     for dispatches in dispatches.chunk_by(|a, b| a.kernel == b.kernel) {
         let (rule, groups) = kernel(dispatches[0].kernel);
         let blocks = Tables::new(compiler.device, dispatches.iter().map(Dispatch::table));
-        let mut stage = |compiler: &mut Compiler<'_>, stage, trust: Option<&Trust>| {
-            for (index, dispatch) in dispatches.iter().enumerate() {
-                let extra = trust.map(|trust| trust.bindings(index, stage));
-                let ready =
-                    compiler.ready(dispatch, stage, rule, groups, blocks.binding(index), extra)?;
-                recorded.push(ready);
-            }
-            if let (Stage::Norm, Some(trust)) = (stage, trust) {
-                recorded.extend(trust.sums(compiler, limits)?);
-            }
-            Ok(())
+        let trust = match rule.trust_ratio() {
+            Some(_) => Some(Trust::new(compiler.device, limits, rule, dispatches)?),
+            None => None,
         };
-        if rule.trust_ratio().is_some() {
-            let trust = Trust::new(compiler.device, limits, rule, dispatches)?;
-            stage(&mut compiler, Stage::Norm, Some(&trust))?;
-            stage(&mut compiler, Stage::Step, Some(&trust))?;
-        } else {
-            stage(&mut compiler, Stage::Step, None)?;
+        let stages: &[Stage] =
+            if trust.is_some() { &[Stage::Norm, Stage::Step] } else { &[Stage::Step] };
+        for &stage in stages {
+            for (index, dispatch) in dispatches.iter().enumerate() {
+                let table = blocks.binding(index);
+                let extra = trust.as_ref().map(|trust| trust.bindings(index, stage));
+                recorded.push(compiler.ready(dispatch, stage, rule, groups, table, extra)?);
+            }
+            if let (Stage::Norm, Some(trust)) = (stage, &trust) {
+                recorded.extend(trust.sums(&mut compiler, limits)?);
+            }
         }
     }
     Ok(recorded)
