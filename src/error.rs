@@ -45,6 +45,14 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// Something was asked of an optimizer that was built without it.
+    #[error("expected {expected}. {remedy}")]
+    Setting {
+        /// What was expected.
+        expected: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A rule's WGSL does not fit its Rust side, or does not compile.
     #[error("rule `{rule}`: {problem}")]
     Rule {

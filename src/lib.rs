@@ -103,6 +103,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout))]
 
 mod contract;
+mod control;
 mod cpu;
 mod dyn_rule;
 mod error;
@@ -110,18 +111,25 @@ pub mod format;
 mod gpu;
 mod groups;
 pub mod layout;
+mod kernels;
+mod number;
+mod pages;
 pub mod plan;
+pub mod program;
 pub mod reduction;
+mod request;
 mod rule;
 pub mod rules;
 mod run;
 pub mod shader;
 mod values;
 
+pub use control::{GradScaler, NormType};
 pub use cpu::{CpuBuilder, CpuOptimizer};
 pub use dyn_rule::DynRule;
 pub use error::{Check, Error};
 pub use gpu::{Builder, Optimizer, Param, Readback};
+pub use number::{Number, Step};
 pub use rule::{Before, Fields, MAX_STATES, Real, Rule, StateInit};
 pub use rules::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, LAMB, LARS, Lion, NAdam, RAdam, RMSprop,

@@ -318,7 +318,7 @@ const TEXTS: [&str; 14] = [
 impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
     const NAME: &'static str = "mine";
     const WGSL: &'static str = TEXTS[TEXT];
-    type Coeffs<T: Real> = MyCoeffs<T>;
+    type Coeffs<T: Copy> = MyCoeffs<T>;
     type State<T: Copy> = MyState<T>;
     fn lr(&self) -> f64 {
         1.0
@@ -336,8 +336,8 @@ impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
     fn initial_state(&self) -> MyState<Option<f64>> {
         MyState { last: Some(0.0) }
     }
-    fn coeffs(&self, _: u64, _: &[f64]) -> MyCoeffs<f64> {
-        MyCoeffs { lr: 0.5, gain: 2.0 }
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> MyCoeffs<N> {
+        MyCoeffs { lr: 0.5.into(), gain: 2.0.into() }
     }
     fn update<T: Real>(&self, c: &MyCoeffs<T>, p: T, g: T, s: &mut MyState<T>) -> T {
         s.last = g;

@@ -125,7 +125,7 @@ impl<const COMPLETE: bool> Rule for Mine<COMPLETE> {
          fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return p; }"
     };
     const TRUST_RATIO: bool = true;
-    type Coeffs<T: Real> = MineCoeffs<T>;
+    type Coeffs<T: Copy> = MineCoeffs<T>;
     type State<T: Copy> = MineState<T>;
     fn lr(&self) -> f64 {
         0.1
@@ -140,8 +140,8 @@ impl<const COMPLETE: bool> Rule for Mine<COMPLETE> {
     fn initial_state(&self) -> MineState<Option<f64>> {
         MineState { unused: None }
     }
-    fn coeffs(&self, _: u64, _: &[f64]) -> MineCoeffs<f64> {
-        MineCoeffs { lr: 0.1, trust_coefficient: 0.5 }
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> MineCoeffs<N> {
+        MineCoeffs { lr: 0.1.into(), trust_coefficient: 0.5.into() }
     }
     fn update<T: Real>(&self, c: &MineCoeffs<T>, p: T, g: T, _: &mut MineState<T>) -> T {
         p - c.lr * g
