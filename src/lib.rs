@@ -110,6 +110,7 @@ pub mod format;
 mod gpu;
 mod groups;
 pub mod layout;
+mod number;
 pub mod plan;
 pub mod reduction;
 mod rule;
