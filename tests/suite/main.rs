@@ -16,3 +16,4 @@ mod recording;
 mod shaders;
 mod tester;
 mod trust;
+mod wide;

@@ -53,40 +53,45 @@ fn module(name: &str, shader: &Shader) -> (Module, ModuleInfo) {
     (module, info)
 }
 
+/// A shader translates to SPIR-V, MSL, HLSL and GLSL.
+pub fn check_translations(name: &str, shader: &Shader) {
+    let (module, info) = module(name, shader);
+
+    let options = spv::Options::default();
+    let words = spv::write_vec(&module, &info, &options, None);
+    assert!(!words.unwrap_or_else(|e| panic!("{name} to SPIR-V: {e}")).is_empty());
+
+    let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+    let pipeline = msl::PipelineOptions::default();
+    let (text, _) = msl::write_string(&module, &info, &options, &pipeline)
+        .unwrap_or_else(|e| panic!("{name} to MSL: {e}"));
+    assert!(text.contains("kernel void"), "{name}: {text}");
+
+    let mut text = String::new();
+    let options = hlsl::Options::default();
+    let pipeline = hlsl::PipelineOptions::default();
+    hlsl::Writer::new(&mut text, &options, &pipeline)
+        .write(&module, &info, None)
+        .unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
+    assert!(text.contains("numthreads"), "{name}: {text}");
+
+    let mut text = String::new();
+    let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
+    let pipeline = glsl::PipelineOptions {
+        shader_stage: ShaderStage::Compute,
+        entry_point: shader.entry_point.into(),
+        multiview: None,
+    };
+    glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, Default::default())
+        .and_then(|mut writer| writer.write())
+        .unwrap_or_else(|e| panic!("{name} to GLSL: {e}"));
+    assert!(text.contains("local_size_x"), "{name}: {text}");
+}
+
 #[test]
 fn every_shader_validates_and_translates() {
     for (name, shader) in shaders() {
-        let (module, info) = module(&name, &shader);
-
-        let options = spv::Options::default();
-        let words = spv::write_vec(&module, &info, &options, None);
-        assert!(!words.unwrap_or_else(|e| panic!("{name} to SPIR-V: {e}")).is_empty());
-
-        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
-        let pipeline = msl::PipelineOptions::default();
-        let (text, _) = msl::write_string(&module, &info, &options, &pipeline)
-            .unwrap_or_else(|e| panic!("{name} to MSL: {e}"));
-        assert!(text.contains("kernel void"), "{name}: {text}");
-
-        let mut text = String::new();
-        let options = hlsl::Options::default();
-        let pipeline = hlsl::PipelineOptions::default();
-        hlsl::Writer::new(&mut text, &options, &pipeline)
-            .write(&module, &info, None)
-            .unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
-        assert!(text.contains("numthreads"), "{name}: {text}");
-
-        let mut text = String::new();
-        let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
-        let pipeline = glsl::PipelineOptions {
-            shader_stage: ShaderStage::Compute,
-            entry_point: shader.entry_point.into(),
-            multiview: None,
-        };
-        glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, Default::default())
-            .and_then(|mut writer| writer.write())
-            .unwrap_or_else(|e| panic!("{name} to GLSL: {e}"));
-        assert!(text.contains("local_size_x"), "{name}: {text}");
+        check_translations(&name, &shader);
     }
 }
 
