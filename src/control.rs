@@ -201,6 +201,19 @@ pub(crate) struct Measure {
     pub nan: u64,
 }
 
+impl Measure {
+    /// Takes in one element.
+    pub fn add(&mut self, g: f64) {
+        if g.is_finite() {
+            self.squares += g * g;
+            self.largest = self.largest.max(g.abs());
+        } else {
+            self.non_finite += 1;
+            self.nan += u64::from(g.is_nan());
+        }
+    }
+}
+
 /// The scale of the loss, and how it has fared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scale {

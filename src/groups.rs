@@ -102,7 +102,8 @@ impl Groups {
                 "Give every parameter its own name, such as the module path and the tensor",
             ));
         }
-        let clock = self.clock(group, NO_HISTORY, false).unwrap_or_else(|| self.new_clock(group, 0));
+        let clock =
+            self.clock(group, NO_HISTORY, false).unwrap_or_else(|| self.new_clock(group, 0));
         self.clocks[clock].members += 1;
         self.by_name.insert(name.clone(), self.params.len());
         self.params.push(Param { name, len, group, clock });

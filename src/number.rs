@@ -1,17 +1,13 @@
 //! The numbers that coefficients are computed in: f64 on the host, or a recording of the same operations
 //! that the GPU replays where it alone knows how many steps were taken.
 
+use crate::power::power;
 use std::ops::{Add, Div, Mul, Sub};
 
 /// A number of a rule's coefficients: an f64, or a place in a recorded program. Both compute with f64's
 /// accuracy and round alike, so that they give the same bits.
 pub trait Number:
-    Copy
-    + From<f64>
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
+    Copy + From<f64> + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
     /// The square root.
     fn sqrt(self) -> Self;
@@ -53,18 +49,4 @@ impl Number for f64 {
     fn power_of(self, base: f64) -> Self {
         power(base, self as u32)
     }
-}
-
-/// `base` to a power, by squaring, from the lowest bit of the exponent up. Its relative error is at most about
-/// 2⁻⁵³ times the exponent. `wide_power` in `shaders/driver/wide.wgsl` multiplies in the same order.
-pub(crate) fn power(mut base: f64, mut exponent: u32) -> f64 {
-    let mut result = 1.0;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result *= base;
-        }
-        base *= base;
-        exponent >>= 1;
-    }
-    result
 }

@@ -63,6 +63,11 @@ impl Pages {
         pages
     }
 
+    /// Whether these pages lie where those do, whichever clocks have their entries.
+    pub fn same_shape(&self, other: &Self) -> bool {
+        (&self.kernels, self.bytes) == (&other.kernels, other.bytes)
+    }
+
     /// The number of the pages before a kernel's, in the order of their offsets.
     pub fn first_page(&self, kernel: usize) -> usize {
         self.kernels[..kernel].iter().map(|kernel| kernel.count).sum()

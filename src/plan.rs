@@ -228,7 +228,8 @@ pub struct Entry {
 /// Parameters whose buffers and page are shared share a dispatch as long as its windows fit the limits.
 pub fn plan(layout: &Layout, entries: &[Option<Entry>], limits: &Limits) -> Vec<Dispatch> {
     let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0 };
-    let taking_part = entries.iter().enumerate().filter_map(|(param, entry)| Some((param, (*entry)?)));
+    let taking_part =
+        entries.iter().enumerate().filter_map(|(param, entry)| Some((param, (*entry)?)));
     let mut order: Vec<_> = taking_part.collect();
     order.sort_by_key(|&(param, entry)| (entry.kernel, entry.page, layout.place(param)));
     for (param, entry) in order {

@@ -140,7 +140,8 @@ pub fn link(rule: &dyn DynRule, entries: usize, variant: &Variant) -> Result<Sha
     }
     text += &match variant.stage {
         Stage::Norm => {
-            [NORMS_SUM, SQUARES, TREE, include_str!("../shaders/driver/norm.wgsl"), PARTIALS].concat()
+            [NORMS_SUM, SQUARES, TREE, include_str!("../shaders/driver/norm.wgsl"), PARTIALS]
+                .concat()
         }
         Stage::Step => step(rule, variant),
     };

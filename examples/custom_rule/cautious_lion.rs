@@ -1,6 +1,6 @@
 //! Cautious Lion, the rule: everything that wgpu-optim wants to know of it.
 
-use wgpu_optim::{Before, Check, Error, Real, Rule, fields};
+use wgpu_optim::{Before, Check, Error, Number, Real, Rule, Step, fields};
 
 /// Lion that holds still wherever its direction disagrees with the present gradient's.
 ///

@@ -46,8 +46,6 @@ struct Report {
 @group(1) @binding(0) var<storage, read> request: Request;
 
 const INFINITY = 0x7f800000u;
-const WIDE_NAN = Wide(0u, 0x7ff80000u);
-const WIDE_INFINITY = Wide(0u, 0x7ff00000u);
 const CLIP_EPS = Wide(0xa0b5ed8du, 0x3eb0c6f7u); // 1e-6
 const TWO_TO_160 = Wide(0u, 0x49f00000u);
 const TWO_TO_MINUS_160 = Wide(0u, 0x35f00000u);
@@ -62,7 +60,7 @@ fn raw_norm(total: Measure) -> Wide {
         return WIDE_NAN;
     }
     if total.non_finite > 0u {
-        return WIDE_INFINITY;
+        return Wide(0u, WIDE_INFINITY);
     }
     if request.clip == CLIP_MAX {
         return wide(total.sums.w);
@@ -75,12 +73,12 @@ fn raw_norm(total: Measure) -> Wide {
 
 fn clip_of(norm: Wide) -> Wide {
     if request.clip == 0u {
-        return ONE;
+        return WIDE_ONE;
     }
     let clip = wide_div(request.max_norm, wide_add(norm, CLIP_EPS));
     // Written so that a NaN stays one.
-    if wide_greater(clip, ONE) {
-        return ONE;
+    if wide_greater(clip, WIDE_ONE) {
+        return WIDE_ONE;
     }
     return clip;
 }
@@ -160,20 +158,20 @@ const MINUS_ONE = 0xbf800000u;
 fn fill_entry(index: u32, decision: Decision) {
     let at = request.first_entry + index * ENTRY_WORDS;
     let clock = request.words[at];
-    let target = request.words[at + 1u];
+    let place = request.words[at + 1u];
     let program = request.words[at + 2u];
     let constants = request.words[program];
     let instructions = request.words[program + 1u];
     var next = program + 4u;
     for (var word = 0u; word < constants; word++) {
-        coeffs[target + word] = request.words[next + word];
+        coeffs[place + word] = request.words[next + word];
     }
     if decision.skip {
-        coeffs[target + LIMIT_WORD] = MINUS_ONE;
+        coeffs[place + LIMIT_WORD] = MINUS_ONE;
         return;
     }
     // The first is Before's sign, 1 or -1.
-    coeffs[target] = decision.factor ^ (request.words[next] & 0x80000000u);
+    coeffs[place] = decision.factor ^ (request.words[next] & 0x80000000u);
     next += constants;
     for (var index = 0u; index < instructions; index++) {
         let word = next + 4u * index;
@@ -188,7 +186,7 @@ fn fill_entry(index: u32, decision: Decision) {
     let outputs = request.words[program + 2u];
     for (var output = 0u; output < outputs; output++) {
         let word = next + 2u * output;
-        coeffs[target + request.words[word]] = wide_to_f32(registers[request.words[word + 1u]]);
+        coeffs[place + request.words[word]] = wide_to_f32(registers[request.words[word + 1u]]);
     }
     next += 2u * outputs;
     clocks[clock].steps += 1u;

@@ -13,8 +13,6 @@ struct Clock {
 // Each instruction's result.
 var<private> registers: array<Wide, MAX_INSTRUCTIONS>;
 
-const ONE = Wide(0u, 0x3ff00000u);
-
 fn replayed(instruction: vec4<u32>, clock: u32) -> Wide {
     let step = clocks[clock].steps + 1u;
     // Constants and indices of scalars are no registers, but stay within reach of them.
@@ -30,7 +28,7 @@ fn replayed(instruction: vec4<u32>, clock: u32) -> Wide {
         case 6u: { return wide_div(a, b); }
         case 7u: { return wide_sqrt(a); }
         case 8u: { return wide_power(a, step); }
-        case 9u: { return select(Wide(), ONE, wide_greater(a, b)); }
+        case 9u: { return select(Wide(), WIDE_ONE, wide_greater(a, b)); }
         default: { return select(registers[instruction.w], b, any(a != Wide())); }
     }
 }

@@ -4,8 +4,8 @@
 
 // A thread's elements before and after the step; 0 for those that are not the parameter's.
 struct Updated {
-    old: Real,
-    new: Real,
+    before: Real,
+    after: Real,
 }
 
 fn step_thread(block: u32, thread: u32) -> Updated {
@@ -33,9 +33,9 @@ fn step_thread(block: u32, thread: u32) -> Updated {
     let g = gradient(group.before, old, loaded);
     var state = load_state(row.z + at);
     let coeffs = coeffs_of(group.rule, block);
-    let new = update(coeffs, group.before.shrink * old, g, &state);
+    let after = update(coeffs, group.before.shrink * old, g, &state);
     store_state(row.z + at, live, state);
-    store_params(row.x + at, live, select(old, new, live));
-    return Updated(select(Real(0.0), old, live), select(Real(0.0), new, live));
+    store_params(row.x + at, live, select(old, after, live));
+    return Updated(select(Real(0.0), old, live), select(Real(0.0), after, live));
 }
 

@@ -163,18 +163,8 @@ fn wide_sub(a: Wide, b: Wide) -> Wide {
     return wide_add(a, Wide(b.x, b.y ^ WIDE_SIGN));
 }
 
-fn wide_mul(a: Wide, b: Wide) -> Wide {
-    let sign = (a.y ^ b.y) & WIDE_SIGN;
-    let zero = wide_is_zero(a) || wide_is_zero(b);
-    if !wide_is_finite(a) || !wide_is_finite(b) {
-        let undefined = wide_is_nan(a) || wide_is_nan(b) || zero;
-        return select(Wide(0u, sign | WIDE_INFINITY), WIDE_NAN, undefined);
-    }
-    if zero {
-        return Wide(0u, sign);
-    }
-    let x = wide_parts(a);
-    let y = wide_parts(b);
+// A product to 63 bits at least; if there is more, the lowest is set.
+fn wide_product(x: WideParts, y: WideParts) -> WideParts {
     // The upper 64 of the product's 128 bits, column by column; no sum overflows.
     let low = wide_bits_product(x.significand.x, y.significand.x);
     let cross = wide_bits_product(x.significand.y, y.significand.x);
@@ -186,7 +176,20 @@ fn wide_mul(a: Wide, b: Wide) -> Wide {
     let below = u32((low.x | other.x) != 0u);
     // Significands are from 1 to 2 and the product from 1 to 4, hence the 1.
     let exponent = x.exponent + y.exponent - WIDE_BIAS + 1;
-    return wide_rounded(sign, wide_normalized(exponent, Wide(top.x | below, top.y)));
+    return wide_normalized(exponent, Wide(top.x | below, top.y));
+}
+
+fn wide_mul(a: Wide, b: Wide) -> Wide {
+    let sign = (a.y ^ b.y) & WIDE_SIGN;
+    let zero = wide_is_zero(a) || wide_is_zero(b);
+    if !wide_is_finite(a) || !wide_is_finite(b) {
+        let undefined = wide_is_nan(a) || wide_is_nan(b) || zero;
+        return select(Wide(0u, sign | WIDE_INFINITY), WIDE_NAN, undefined);
+    }
+    if zero {
+        return Wide(0u, sign);
+    }
+    return wide_rounded(sign, wide_product(wide_parts(a), wide_parts(b)));
 }
 
 fn wide_div(a: Wide, b: Wide) -> Wide {
@@ -295,20 +298,35 @@ fn wide_greater(a: Wide, b: Wide) -> bool {
     return select(wide_bits_less(b, a), wide_bits_less(a, b), a_negative);
 }
 
-// base^exponent by squaring, from the exponent's lowest bit up. The host's twin, `power` in src/number.rs,
-// multiplies in the same order, so it rounds to the same bits.
+// Far beyond an f64's exponents, and near enough that sums of two do not overflow.
+const WIDE_FAR = 0x10000;
+
+fn wide_square_step(x: WideParts, y: WideParts) -> WideParts {
+    let product = wide_product(x, y);
+    return WideParts(clamp(product.exponent, -WIDE_FAR, WIDE_FAR), product.significand);
+}
+
+// base^exponent for a finite base of at least 0, by squaring, from the exponent's lowest bit up. Rounded to
+// an f64 only at the end: products of f64 would double their error with every squaring. The host's twin is
+// `power` in src/number.rs.
 fn wide_power(base: Wide, exponent: u32) -> Wide {
-    var result = WIDE_ONE;
-    var square = base;
+    if wide_is_zero(base) {
+        return select(Wide(), WIDE_ONE, exponent == 0u);
+    }
+    if (base.y & WIDE_SIGN) != 0u || !wide_is_finite(base) {
+        return WIDE_NAN;
+    }
+    var result = wide_parts(WIDE_ONE);
+    var square = wide_parts(base);
     var left = exponent;
     while left != 0u {
         if (left & 1u) != 0u {
-            result = wide_mul(result, square);
+            result = wide_square_step(result, square);
         }
-        square = wide_mul(square, square);
+        square = wide_square_step(square, square);
         left >>= 1u;
     }
-    return result;
+    return wide_rounded(0u, result);
 }
 
 // ---- Conversions.

@@ -51,10 +51,9 @@ impl Buffers {
         groups: &Groups,
         kernels: &Kernels,
     ) {
-        for (buffers, label) in [
-            (&mut self.params, "wgpu-optim parameters"),
-            (&mut self.grads, "wgpu-optim gradients"),
-        ] {
+        for (buffers, label) in
+            [(&mut self.params, "wgpu-optim parameters"), (&mut self.grads, "wgpu-optim gradients")]
+        {
             let new = &layout.arena[buffers.len()..];
             buffers.extend(new.iter().map(|&size| create(device, label, size, false)));
         }

@@ -74,7 +74,10 @@ pub(super) struct Places {
 }
 
 impl Places {
-    #[expect(clippy::mutable_key_type, reason = "a buffer's identity, which is hashed, never changes")]
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "a buffer's identity, which is hashed, never changes"
+    )]
     pub fn new<'a>(params: impl IntoIterator<Item = &'a Param>) -> Self {
         let mut places = Self::default();
         let mut known = HashMap::new();

@@ -1,7 +1,7 @@
 //! Values on their way back from the GPU.
 
 use super::buffers::Part;
-use super::builder::guarded;
+use super::guard::guarded;
 use crate::error::Error;
 use std::future::Future;
 use std::pin::Pin;

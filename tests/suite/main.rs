@@ -3,6 +3,7 @@
 
 mod common;
 
+mod control;
 mod equivalence;
 mod errors;
 mod golden;

@@ -6,11 +6,38 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgpu_optim::format::Access;
 use wgpu_optim::rules::all;
-use wgpu_optim::shader::{Shader, Stage, link, link_sum};
+use wgpu_optim::shader::{
+    Extras, Shader, Stage, Sums, Variant, link, link_control, link_gather, link_measure, link_sum,
+};
 
-/// Every rule and option, access, and sharing of buffers.
+/// Steps as they are by default, with each of their extras, and with all.
+const EXTRAS: [Extras; 6] = {
+    const NONE: Extras = Extras { clamps: false, skips: false, zeroes: false, watches: false };
+    [
+        NONE,
+        Extras { clamps: true, ..NONE },
+        Extras { skips: true, ..NONE },
+        Extras { zeroes: true, ..NONE },
+        Extras { watches: true, ..NONE },
+        Extras { clamps: true, skips: true, zeroes: true, watches: true },
+    ]
+};
+
+/// What is dispatched once a step, whatever the model, and may loop.
+fn small_shaders() -> Vec<(String, Shader)> {
+    vec![("gather".to_owned(), link_gather()), ("control".to_owned(), link_control())]
+}
+
+/// The kernels over blocks: every rule and option, access, sharing of buffers and extra; and those that add up
+/// what they leave.
 fn shaders() -> Vec<(String, Shader)> {
-    let mut shaders = vec![("sum".to_owned(), link_sum())];
+    let mut shaders = vec![
+        ("sum of norms".to_owned(), link_sum(Sums::Norms)),
+        ("sum of measures".to_owned(), link_sum(Sums::Measures)),
+    ];
+    for access in Access::ALL {
+        shaders.push((format!("measure {access:?}"), link_measure(access)));
+    }
     for rule in all() {
         for access in Access::ALL {
             for shared in [false, true] {
@@ -18,9 +45,15 @@ fn shaders() -> Vec<(String, Shader)> {
                     if stage == Stage::Norm && rule.trust_ratio().is_none() {
                         continue;
                     }
-                    let name = format!("{} {stage:?} {access:?} {shared}", label(rule.as_ref()));
-                    let linked = link(rule.as_ref(), 3, stage, access, shared);
-                    shaders.push((name, linked.expect("linked")));
+                    for extras in EXTRAS {
+                        if stage == Stage::Norm && extras != EXTRAS[0] {
+                            continue;
+                        }
+                        let variant = Variant { stage, access, shared, extras };
+                        let name = format!("{} {variant:?}", label(rule.as_ref()));
+                        let linked = link(rule.as_ref(), 3, &variant);
+                        shaders.push((name, linked.expect("linked")));
+                    }
                 }
             }
         }
@@ -90,12 +123,12 @@ pub fn check_translations(name: &str, shader: &Shader) {
 
 #[test]
 fn every_shader_validates_and_translates() {
-    for (name, shader) in shaders() {
+    for (name, shader) in shaders().into_iter().chain(small_shaders()) {
         check_translations(&name, &shader);
     }
 }
 
-/// Kernels without loops: naga adds a counter to each, and drivers get no hint to unroll.
+/// Kernels over blocks are without loops: naga adds a counter to each, and drivers get no hint to unroll.
 #[test]
 fn no_shader_loops() {
     for (name, shader) in shaders() {

@@ -8,8 +8,8 @@ use wgpu_optim::shader::Shader;
 use wgpu_optim::wgpu;
 
 /// The host's side of `wide_power`.
-#[path = "../../src/number.rs"]
-mod number;
+#[path = "../../src/power.rs"]
+mod power;
 
 const WGSL: &str = include_str!("../../shaders/driver/wide.wgsl");
 
@@ -32,7 +32,7 @@ const SQRT: Operation = operation("sqrt", "wide_sqrt(a)", |a, _| of(to(a).sqrt()
 const GREATER: Operation =
     operation("greater", "Wide(u32(wide_greater(a, b)), 0u)", |a, b| (to(a) > to(b)).into());
 const POWER: Operation =
-    operation("power", "wide_power(a, b.x)", |a, b| of(number::power(to(a), b as u32)));
+    operation("power", "wide_power(a, b.x)", |a, b| of(power::power(to(a), b as u32)));
 const FROM_U32: Operation =
     operation("from_u32", "wide_from_u32(a.x)", |a, _| of(f64::from(a as u32)));
 const FROM_F32: Operation =

@@ -66,6 +66,11 @@ impl Model {
         Ok(Self { gpu, optimizer, lens: lens.to_vec(), buffers, places })
     }
 
+    /// A model whose optimizer has its parameters, by [`name`], in its arena.
+    pub fn of(gpu: &'static Gpu, optimizer: Optimizer, lens: &[usize]) -> Self {
+        Self { gpu, optimizer, lens: lens.to_vec(), buffers: Vec::new(), places: Vec::new() }
+    }
+
     /// Sets all parameters to numbers of all magnitudes.
     pub fn randomize(&self, random: &mut Random, low: f64, high: f64) {
         for (i, &len) in self.lens.iter().enumerate() {
