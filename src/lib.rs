@@ -124,6 +124,7 @@ mod rule;
 pub mod rules;
 mod run;
 pub mod shader;
+mod statistics;
 mod twins;
 mod values;
 
@@ -140,5 +141,6 @@ pub use rules::{
 };
 #[doc(hidden)]
 pub use run::{Norms, Run, TrustRatio, View};
+pub use statistics::{NonFinite, ParameterNorms, ParameterStatistics, Statistics};
 pub use values::Values;
 pub use wgpu;

@@ -59,16 +59,10 @@ impl Reduction {
         dispatch.pieces.iter().flat_map(places).collect()
     }
 
-    /// The parameters that take part, in the order of the tensors.
-    pub fn params(&self) -> impl Iterator<Item = usize> {
-        self.starts.keys().copied()
-    }
-
-    /// The parameter that a place among the partial sums belongs to, and its block's index within it.
-    pub fn block_at(&self, place: u64) -> Option<(usize, u64)> {
-        let found = |(_, start): &(&usize, &Start)| place < start.partial + start.blocks;
-        let (&param, start) = self.starts.iter().find(found)?;
-        Some((param, place.checked_sub(start.partial)?))
+    /// A parameter's index among the tensors, and the place of its first block and their number, if it takes part.
+    pub fn of(&self, param: usize) -> Option<(usize, u64, u64)> {
+        let start = self.starts.get(&param)?;
+        Some((start.tensor as usize, start.partial, start.blocks))
     }
 }
 

@@ -36,7 +36,7 @@ struct Report {
     non_finite: u32,
     block: u32,
     lane: u32,
-    padding: u32,
+    divisor: u32,         // by which gradients were unscaled and averaged
 }
 
 @group(0) @binding(0) var<storage, read> measures: array<Measure>;
@@ -128,6 +128,7 @@ fn decide(total: Measure) -> Decision {
     report.non_finite = total.non_finite;
     report.block = total.block;
     report.lane = total.lane;
+    report.divisor = wide_to_f32(divisor);
     return Decision(skip, wide_to_f32(wide_div(clip, divisor)));
 }
 

@@ -23,6 +23,11 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
+    /// The buffer, the offset and the size in bytes.
+    pub fn source(&self) -> (&'a wgpu::Buffer, u64, u64) {
+        (self.buffer, self.run.offset, self.run.len * ELEMENT_BYTES)
+    }
+
     pub fn slice(&self) -> wgpu::BufferSlice<'a> {
         let Run { offset, len, .. } = self.run;
         self.buffer.slice(offset..offset + len * ELEMENT_BYTES)

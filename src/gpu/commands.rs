@@ -41,7 +41,6 @@ pub(super) struct Commands {
 /// What statistics are read from: an entry for each parameter that takes part.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub params: Vec<usize>,
     pub measures: wgpu::Buffer,
     pub changes: wgpu::Buffer,
 }
@@ -91,11 +90,8 @@ impl Recipe<'_> {
         if let Some((_, changes)) = &watched {
             recorded.extend(changes.sums(compiler, self.limits, Sums::Norms)?);
         }
-        let watched = watched.map(|(measures, changes)| Watched {
-            params: changes.reduction.params().collect(),
-            measures,
-            changes: changes.totals(),
-        });
+        let watched =
+            watched.map(|(measures, changes)| Watched { measures, changes: changes.totals() });
         let blocks = measured.map(|measured| measured.reduction);
         Ok(Commands { recorded, watched, blocks })
     }

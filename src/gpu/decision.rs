@@ -55,6 +55,11 @@ impl Decision {
         }
     }
 
+    /// The buffer that has the counts of the steps so far.
+    pub fn counted(&self) -> &wgpu::Buffer {
+        self.outgrown.as_ref().unwrap_or(&self.clocks)
+    }
+
     /// The buffer whose counts have to be copied before the next step.
     pub fn outgrown(&self) -> Option<&wgpu::Buffer> {
         self.outgrown.as_ref()

@@ -25,6 +25,7 @@ use crate::groups::Groups;
 use crate::kernels::Kernels;
 use crate::layout::Layout;
 use crate::pages::Pages;
+use crate::statistics::{self, Statistics};
 use crate::values::Values;
 use buffers::{Buffers, Part, StateOf};
 use coefficients::Coefficients;
@@ -231,6 +232,46 @@ impl Optimizer {
         self.read(param, &self.state_parts(param, state)?)
     }
 
+    /// Reads what is known of the latest step: copies it, in a submission of its own, after all submissions so
+    /// far. Norms of each parameter need [`Builder::statistics`].
+    ///
+    /// # Errors
+    /// The optimizer was built without anything that the GPU decides on: a norm to clip by, a scaler or
+    /// statistics; or there is no memory for the copy.
+    pub fn read_statistics(&self) -> Result<Readback<Statistics>, Error> {
+        let Some(decision) = &self.decision else {
+            return Err(Error::Setting {
+                expected: "an optimizer that was built with `statistics`, `clip_grad_norm` or \
+                           `grad_scaler`"
+                    .into(),
+                remedy: "Ask for one of them when the optimizer is built".into(),
+            });
+        };
+        let commands = self.ready.as_ref().map(|ready| &ready.commands);
+        let blocks = commands.and_then(|commands| commands.blocks.as_ref());
+        let source = |(index, param): (usize, &crate::groups::Param)| {
+            let of = blocks.and_then(|blocks| blocks.of(index));
+            statistics::Source {
+                name: param.name.clone(),
+                clock: param.clock,
+                tensor: of.map(|(tensor, ..)| tensor),
+                blocks: of.map(|(_, first, count)| (first, count)),
+            }
+        };
+        let sources: Vec<_> = self.groups.params.iter().enumerate().map(source).collect();
+        let watched = commands.and_then(|commands| commands.watched.as_ref());
+        let mut buffers = vec![&decision.report, decision.counted()];
+        buffers.extend(watched.iter().flat_map(|watched| [&watched.measures, &watched.changes]));
+        let parts: Vec<_> = buffers.iter().map(|buffer| (*buffer, 0, buffer.size())).collect();
+        Readback::start(&self.device, &self.queue, &parts, move |words| {
+            let sums = match &words[2..] {
+                [measures, changes] => Some([measures.as_slice(), changes]),
+                _ => None,
+            };
+            statistics::decode(&words[0], &words[1], sums, &sources)
+        })
+    }
+
     /// Steps recorded for a parameter while it was not frozen. Where steps may be skipped, this counts
     /// skipped ones too; the GPU knows better.
     ///
@@ -346,7 +387,11 @@ impl Optimizer {
 
     fn read(&self, param: usize, parts: &[Part<'_>]) -> Result<Readback, Error> {
         self.check_usage(param, parts, wgpu::BufferUsages::COPY_SRC)?;
-        Readback::start(&self.device, &self.queue, parts)
+        let parts: Vec<_> = parts.iter().map(Part::source).collect();
+        let floats = |words: Vec<Vec<u32>>| {
+            words.iter().flatten().copied().map(f32::from_bits).collect::<Vec<f32>>()
+        };
+        Readback::start(&self.device, &self.queue, &parts, floats)
     }
 
     /// Refuses a caller's buffer that was made without a usage that is needed.
