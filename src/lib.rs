@@ -110,6 +110,7 @@ pub mod format;
 mod gpu;
 mod groups;
 pub mod layout;
+pub mod pattern;
 pub mod plan;
 pub mod reduction;
 mod rule;
