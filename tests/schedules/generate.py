@@ -175,6 +175,8 @@ PLATEAUS = [
     dict(patience=1, threshold=0.05, threshold_mode="abs"),
     dict(patience=1, factor=0.5, eps=0.01),
     dict(mode="max", patience=2, factor=0.5),
+    dict(patience=1, factor=0.8, threshold=0.01),
+    dict(mode="max", patience=1, factor=0.8, threshold=0.01),
     dict(mode="max", patience=1, factor=0.7, threshold=0.01, threshold_mode="abs", cooldown=2),
 ]
 

@@ -660,7 +660,20 @@ fn a_plateau_out_of_range_is_refused_by_name() {
     assert!(large.validate().is_ok());
 }
 
-/// Copies of `WarmUp` and `Scaled` are made by hand, as from a file.
+#[test]
+fn a_first_metric_counts_only_if_it_is_a_number_that_can_be_beaten() {
+    let modes = [(PlateauMode::Min, f64::INFINITY), (PlateauMode::Max, f64::NEG_INFINITY)];
+    for (mode, worst) in modes {
+        let plateau = ReduceOnPlateau { mode, patience: 0, ..ReduceOnPlateau::new(0.1) };
+        for metric in [worst, f64::NAN] {
+            let mut bad = plateau;
+            assert!(bad.observe(metric) < 0.1 && bad.best.is_none(), "{metric}");
+        }
+        let mut good = plateau;
+        assert_eq!((good.observe(1.0), good.best), (0.1, Some(1.0)));
+    }
+}
+
 #[test]
 fn methods_make_what_the_fields_say() {
     let cosine = || Box::new(Schedule::from(CosineAnnealing::new(0.1, 10)));
