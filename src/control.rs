@@ -91,7 +91,7 @@ impl GradScaler {
 
 /// Which norm of all gradients is held below a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormType {
+pub(crate) enum NormType {
     /// The root of the sum of all squares.
     L2,
     /// The largest magnitude.

@@ -10,7 +10,7 @@ pub enum Error {
     /// A hyperparameter is outside its range.
     #[error("{rule}: `{parameter}` must be {expected}, but is {found}. {remedy}")]
     Hyperparameter {
-        /// The rule's name.
+        /// The rule's or schedule's name.
         rule: String,
         /// The hyperparameter's name.
         parameter: String,

@@ -90,9 +90,15 @@
 //! A NaN in a gradient makes its element's parameter and states NaN, and no other's, except where the rule
 //! has trust ratios: there it reaches its whole tensor.
 //!
+//! # Schedules
+//!
+//! [`schedule`] has learning-rate schedules as functions of the step, to be composed and saved:
+//! `optimizer.set_lr(group, schedule.lr(step))?` before each step.
+//!
 //! # Features
 //!
 //! - `rayon` (default): [`CpuOptimizer::par_step`].
+//! - `serde`: schedules serialise and deserialise.
 //!
 //! wgpu's backends are your choice: depend on `wgpu` with the ones you want. It is re-exported as
 //! [`wgpu`](mod@wgpu), and there is one major version of this crate for each of wgpu's.
@@ -123,12 +129,13 @@ mod request;
 mod rule;
 pub mod rules;
 mod run;
+pub mod schedule;
 pub mod shader;
 mod statistics;
 mod twins;
 mod values;
 
-pub use control::{GradScaler, NormType};
+pub use control::GradScaler;
 pub use cpu::{CpuBuilder, CpuOptimizer};
 pub use dyn_rule::DynRule;
 pub use error::{Check, Error};

@@ -16,15 +16,15 @@ macro_rules! builder_methods {
         /// `clip_grad_norm_`. As there, a non-finite gradient makes all non-finite, unless
         /// [`Self::grad_scaler`] skips such steps.
         pub fn clip_grad_norm(self, max_norm: f64) -> Self {
-            self.clip($crate::NormType::L2, max_norm)
+            self.clip($crate::control::NormType::L2, max_norm)
         }
 
         /// The same by the largest magnitude of any element.
         pub fn clip_grad_norm_max(self, max_norm: f64) -> Self {
-            self.clip($crate::NormType::Max, max_norm)
+            self.clip($crate::control::NormType::Max, max_norm)
         }
 
-        fn clip(mut self, norm: $crate::NormType, max_norm: f64) -> Self {
+        fn clip(mut self, norm: $crate::control::NormType, max_norm: f64) -> Self {
             self.control.clip_norm = Some((norm, max_norm));
             self
         }

@@ -14,6 +14,7 @@ mod papers;
 mod plans;
 mod readme;
 mod recording;
+mod schedules;
 mod shaders;
 mod tester;
 mod trust;
