@@ -4,7 +4,7 @@ use crate::contract;
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::format::{Access, BLOCK, ELEMENTS_PER_THREAD, LIVE_BITS};
-use crate::program::{MAX_INSTRUCTIONS, MAX_SCALARS};
+use crate::program::{MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS};
 use crate::rule::{Before, Fields, StateInit};
 use std::fmt::Write;
 
@@ -206,7 +206,8 @@ pub fn link_gather() -> Shader {
 pub fn link_control() -> Shader {
     let text = constants()
         + &format!(
-            "const MAX_INSTRUCTIONS = {MAX_INSTRUCTIONS}u;\nconst MAX_SCALARS = {MAX_SCALARS}u;\n\n"
+            "const MAX_INSTRUCTIONS = {MAX_INSTRUCTIONS}u;\nconst MAX_SCALARS = {MAX_SCALARS}u;\n\
+             const MAX_INPUTS = {MAX_INPUTS}u;\nconst MAX_OUTPUTS = {MAX_OUTPUTS}u;\n\n"
         )
         + &Sums::Measures.summand()
         + include_str!("../shaders/driver/wide.wgsl")
