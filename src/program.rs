@@ -2,7 +2,7 @@
 //!
 //! Where steps may be skipped, only the GPU knows how many were taken, and computes what depends on it:
 //! it replays the program that [`Rule::coeffs`](crate::Rule::coeffs) records when it is called with
-//! [`Traced`] numbers. `shaders/driver/control.wgsl` is its interpreter.
+//! `Traced` numbers. `shaders/driver/control.wgsl` is its interpreter.
 
 use crate::error::Error;
 use crate::number::{Number, Step};

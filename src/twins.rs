@@ -37,7 +37,7 @@ macro_rules! builder_methods {
         }
 
         /// Takes gradients that come multiplied by [`Optimizer::loss_scale`], and skips steps in which one is
-        /// infinite or NaN. [`GradScaler::constant`]`(1.0)` only skips.
+        /// infinite or NaN. [`GradScaler::constant`](crate::GradScaler::constant)`(1.0)` only skips.
         pub fn grad_scaler(mut self, scaler: $crate::GradScaler) -> Self {
             self.control.scaler = Some(scaler);
             self
