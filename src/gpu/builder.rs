@@ -17,6 +17,7 @@ pub struct Builder {
     groups: Vec<NewGroup>,
     control: Control,
     unmatched: Vec<Unmatched>,
+    cache: Option<wgpu::PipelineCache>,
 }
 
 impl Builder {
@@ -61,6 +62,12 @@ impl Builder {
 
     crate::twins::builder_methods!();
 
+    /// Compiles pipelines with a cache of yours, which spares the driver's compiler at the next start.
+    pub fn pipeline_cache(mut self, cache: &wgpu::PipelineCache) -> Self {
+        self.cache = Some(cache.clone());
+        self
+    }
+
     /// Checks everything, then creates states, pipelines and bind groups. Nothing is submitted.
     ///
     /// # Errors
@@ -70,7 +77,7 @@ impl Builder {
     pub fn build(self, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Optimizer, Error> {
         self.control.validate()?;
         self.unmatched.into_iter().try_for_each(Unmatched::refuse)?;
-        let mut optimizer = Optimizer::new(device, queue, self.control)?;
+        let mut optimizer = Optimizer::new(device, queue, self.control, self.cache)?;
         optimizer.extend(self.groups)?;
         optimizer.prepare()?;
         Ok(optimizer)
