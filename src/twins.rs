@@ -13,8 +13,8 @@ macro_rules! builder_methods {
 
         /// Clips by the global norm: every gradient is multiplied by `min(1, max_norm/(‖g‖ + 1e-6))`, with the
         /// root of the sum of all squares, over all parameters of the optimizer that are not frozen; PyTorch's
-        /// `clip_grad_norm_`. As there, a non-finite gradient makes all non-finite, unless
-        /// [`Self::grad_scaler`] skips such steps.
+        /// `clip_grad_norm_`. As there, a NaN makes all gradients NaN, and an infinite one makes all others 0 and
+        /// itself NaN, unless [`Self::grad_scaler`] skips such steps.
         pub fn clip_grad_norm(self, max_norm: f64) -> Self {
             self.clip($crate::control::NormType::L2, max_norm)
         }

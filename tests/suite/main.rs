@@ -5,6 +5,7 @@ mod changes;
 mod common;
 
 mod control;
+mod control_golden;
 mod equivalence;
 mod errors;
 mod golden;
