@@ -14,14 +14,15 @@ use crate::rule::{Before, Fields};
 ///
 /// ```text
 /// after a skipped step:              S ← max(S · backoff_factor, min_scale)
-/// after growth_interval good steps:  S ← S · growth_factor, unless that is infinite
+/// after growth_interval good steps:  S ← S · growth_factor, unless that is above 2¹²⁶
 /// ```
 ///
-/// Names and defaults are PyTorch's, but for `min_scale`, which PyTorch has not. Micikevicius et al., *Mixed
+/// Names and defaults are PyTorch's, but for `min_scale`, which PyTorch has not, and the bound 2¹²⁶, where PyTorch
+/// has infinity. PyTorch tests gradients before it divides; here a quotient that overflows is skipped too. Micikevicius et al., *Mixed
 /// precision training*, ICLR 2018.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradScaler {
-    /// The scale before the first step, finite and at least `min_scale`. Default 2¹⁶.
+    /// The scale before the first step, from `min_scale` to 2¹²⁶. Default 2¹⁶.
     pub init_scale: f32,
     /// What the scale grows by, at least 1. Default 2.
     pub growth_factor: f64,
@@ -32,6 +33,9 @@ pub struct GradScaler {
     /// The scale never backs off below this, above 0. Default 1.
     pub min_scale: f32,
 }
+
+/// The largest scale, 2¹²⁶: a larger one's reciprocal is subnormal, and a GPU may take it for 0.
+const MAX_SCALE: f32 = f32::from_bits(0x7e80_0000);
 
 impl Default for GradScaler {
     fn default() -> Self {
@@ -61,14 +65,13 @@ impl GradScaler {
     fn validate(&self) -> Result<(), Error> {
         let Self { init_scale, growth_factor, backoff_factor, growth_interval, min_scale } = *self;
         let remedy = "Give such a number, as PyTorch's GradScaler wants it";
-        // Reciprocals of smaller scales, or of larger, leave f32's range.
-        let scale = |x: f32| x.is_normal() && x > 0.0 && (1.0 / x).is_normal();
+        let scale = |x: f32| (f32::MIN_POSITIVE..=MAX_SCALE).contains(&x);
         Check::new("GradScaler")
             .that(scale(min_scale), "min_scale", "a positive number", min_scale, remedy)
             .that(
                 scale(init_scale) && init_scale >= min_scale,
                 "init_scale",
-                "a finite number of at least `min_scale`",
+                "from `min_scale` to 2^126",
                 init_scale,
                 remedy,
             )
@@ -243,7 +246,7 @@ impl Scale {
         self.growth_tracker += 1;
         if self.growth_tracker == scaler.growth_interval {
             let grown = computed.grown as f32;
-            self.scale = if grown.is_finite() { grown } else { self.scale };
+            self.scale = if grown <= MAX_SCALE { grown } else { self.scale };
             self.growth_tracker = 0;
         }
     }

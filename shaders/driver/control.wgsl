@@ -38,6 +38,7 @@ struct Report {
 @group(1) @binding(0) var<storage, read> request: Request;
 
 const INFINITY = 0x7f800000u;
+const MAX_SCALE = 0x7e800000u; // 2^126, MAX_SCALE in src/control.rs
 
 // What the decision's program starts from: `Known` in src/control.rs.
 fn load_known(total: Measure) {
@@ -80,7 +81,7 @@ fn next_scale(scale: u32, skip: bool) -> u32 {
         return scale;
     }
     report.growth_tracker = 0u;
-    return select(scale, outputs[GROWN], outputs[GROWN] < INFINITY);
+    return select(scale, outputs[GROWN], outputs[GROWN] <= MAX_SCALE);
 }
 
 // Whether the step is skipped, and the bits of what gradients are multiplied by.
