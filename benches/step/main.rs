@@ -1,0 +1,47 @@
+//! How fast steps are, on CPU and GPU, against the limit of memory and against what a user would pick
+//! instead.
+//!
+//! ```text
+//! cargo bench --bench step                     everything
+//! cargo bench --bench step -- adam             the parts and series whose names match
+//! BENCH_ELEMENTS=1048576,16777216 …            the sizes of the series
+//! BENCH_SECONDS=300 …                          leave out what does not fit in so long
+//! BENCH_RECORD=benches/record …                write a record into a folder
+//! BENCH_PEERS=burn.jsonl,torch.jsonl …         merge peers' lines, to compare with
+//! BENCH_TORCH=no …                             do not time PyTorch, even if python3 has it
+//! WGPU_BACKEND=vulkan WGPU_ADAPTER_NAME=…      another device
+//! ```
+//!
+//! Every answer is checked before it is timed. Bytes are those that a step must move at the least: the
+//! gradient read, the parameter and each state read and written. The most important parts come first.
+
+mod against;
+mod growth;
+mod host;
+mod start;
+mod sweep;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::bench::Bench;
+use support::{report, targets};
+
+fn main() {
+    let mut bench = Bench::open();
+    bench.merge_peers();
+    bench.part("rules against the copy", 1.0, against::copy);
+    bench.part("PyTorch on the GPU", 1.0, against::torch_on_gpu);
+    bench.part("many tensors", 1.0, against::many_tensors);
+    bench.part("recording", 1.0, host::record);
+    bench.part("PyTorch on the CPU", 1.0, against::torch_on_cpu);
+    bench.part("boundaries", 0.7, growth::boundaries);
+    bench.part("growth", 0.7, growth::growth);
+    bench.part("start-up", 0.8, start::start);
+    // Criterion has the filter for these.
+    sweep::models(&mut bench);
+    sweep::sizes(&mut bench);
+    sweep::all_rules(&mut bench);
+    report::print(&mut bench);
+    targets::print(&mut bench);
+    bench.finish();
+}
