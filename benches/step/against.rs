@@ -139,13 +139,15 @@ pub fn torch_on_gpu(bench: &mut Bench) {
         let mut contestants = Vec::new();
         for Duel { rule, theirs, implementation } in DUELS {
             let tensors = &shape.tensors;
-            let wanted = Wanted { device: "cuda", threads: None, rule: theirs, implementation, tensors };
+            let wanted =
+                Wanted { device: "cuda", threads: None, rule: theirs, implementation, tensors };
             let Some(peer) = TorchOptimizer::make(&torch, &wanted) else { continue };
             let their_clock = if clock == DEVICE { "device_ms" } else { "wall_ms" };
             contestants.push(contestant(&bench.gpu, &shape, rule, Placement::Arena, clock));
-            contestants.push(Contestant::new(theirs_subject(rule, &shape, implementation), move || {
-                peer.step(steps, their_clock)
-            }));
+            contestants
+                .push(Contestant::new(theirs_subject(rule, &shape, implementation), move || {
+                    peer.step(steps, their_clock)
+                }));
         }
         let lines = take(bench, clock, contestants);
         bench.record.lines.extend(lines);

@@ -39,7 +39,13 @@ fn by_hand(bench: &mut Bench, shape: &Shape, how: &str, calls: Calls) {
     measure(bench, shape, how, shape.tensors.len(), &mut by_hand);
 }
 
-fn measure(bench: &mut Bench, shape: &Shape, how: &str, dispatches: usize, kernel: &mut dyn Kernel) {
+fn measure(
+    bench: &mut Bench,
+    shape: &Shape,
+    how: &str,
+    dispatches: usize,
+    kernel: &mut dyn Kernel,
+) {
     let steps = if bench.quick { 2 } else { 200 };
     let (mut times, mut finishes, mut allocations) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..WARM_UP + steps {

@@ -10,6 +10,7 @@
 //! BENCH_PEERS=burn.jsonl,torch.jsonl …         merge peers' lines, to compare with
 //! BENCH_TORCH=no …                             do not time PyTorch, even if python3 has it
 //! WGPU_BACKEND=vulkan WGPU_ADAPTER_NAME=…      another device
+//! … -- --adapter                               only tell which device it would be
 //! ```
 //!
 //! Every answer is checked before it is timed. Bytes are those that a step must move at the least: the
@@ -19,14 +20,21 @@ mod against;
 mod growth;
 mod host;
 mod start;
-mod sweep;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweep;
 
+use std::process::ExitCode;
 use support::bench::Bench;
+use support::gpu::Gpu;
 use support::{report, targets};
 
-fn main() {
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--adapter") {
+        let gpu = Gpu::open();
+        println!("{:?} {}", gpu.info.device_type, gpu.name());
+        return ExitCode::SUCCESS;
+    }
     let mut bench = Bench::open();
     bench.merge_peers();
     bench.part("rules against the copy", 1.0, against::copy);
@@ -37,11 +45,10 @@ fn main() {
     bench.part("boundaries", 0.7, growth::boundaries);
     bench.part("growth", 0.7, growth::growth);
     bench.part("start-up", 0.8, start::start);
-    // Criterion has the filter for these.
-    sweep::models(&mut bench);
-    sweep::sizes(&mut bench);
-    sweep::all_rules(&mut bench);
+    bench.guarded("models", sweep::MODELS, sweep::models);
+    bench.guarded("sizes", sweep::SIZES, sweep::sizes);
+    bench.guarded("all rules", 1.0, sweep::all_rules);
     report::print(&mut bench);
     targets::print(&mut bench);
-    bench.finish();
+    bench.finish()
 }

@@ -15,13 +15,12 @@ use wgpu_optim::rules::all;
 const LARGEST_ON_CPU: usize = 1 << 26;
 
 /// Shares of the time budget after which nothing more of these is begun.
-const MODELS: f64 = 0.85;
-const SIZES: f64 = 0.95;
+pub const MODELS: f64 = 0.85;
+pub const SIZES: f64 = 0.95;
 
 /// Models of many tensors, in the arena and in buffers of their own.
 pub fn models(bench: &mut Bench) {
-    let shapes =
-        [Shape::many(1000, 4096), resnet50(), gpt2(), Shape::many(1000, 65536), llama()];
+    let shapes = [Shape::many(1000, 4096), resnet50(), gpt2(), Shape::many(1000, 65536), llama()];
     for mut shape in shapes {
         if bench.quick {
             shape = shape.shrunk();
@@ -85,7 +84,9 @@ fn copies(bench: &mut Bench, shape: &Shape, bytes: usize) {
     let elements = elements_that_move(bytes);
     let subject = Subject::copy(elements, &shape.name);
     let name = format!("copy, {}", shape.name);
-    if bench.has_time(&name, SIZES) && bench.fits(&name, (elements * copy::BYTES_PER_ELEMENT) as u64) {
+    if bench.has_time(&name, SIZES)
+        && bench.fits(&name, (elements * copy::BYTES_PER_ELEMENT) as u64)
+    {
         bench.gpu_series(&subject, |bench| GpuCopy::checked(&bench.gpu, elements));
     }
     if shape.elements() > LARGEST_ON_CPU || !bench.has_time(&name, SIZES) {

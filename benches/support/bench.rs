@@ -4,7 +4,9 @@ use super::gpu::Gpu;
 use super::record::Record;
 use criterion::Criterion;
 use serde_json::json;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 pub struct Bench {
@@ -19,6 +21,9 @@ pub struct Bench {
     /// How long the run may take in all.
     budget: Duration,
     skipped: Vec<String>,
+    failed: Vec<String>,
+    /// The record's file, once there is one.
+    path: Option<PathBuf>,
 }
 
 /// Samples that criterion takes of a series.
@@ -43,20 +48,31 @@ impl Bench {
             start: Instant::now(),
             budget: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
             skipped: Vec::new(),
+            failed: Vec::new(),
+            path: None,
             gpu,
         }
     }
 
     /// Runs a part unless the filter leaves it out or its `share` of the budget is spent.
     pub fn part(&mut self, name: &str, share: f64, run: impl FnOnce(&mut Self)) {
-        if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
-            return;
+        if self.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
+            self.guarded(name, share, run);
         }
+    }
+
+    /// The same for parts of series, for which criterion has the filter.
+    ///
+    /// A part that fails is told in the record and does not stop the others: a GPU's time is dear.
+    pub fn guarded(&mut self, name: &str, share: f64, run: impl FnOnce(&mut Self)) {
         if !self.has_time(name, share) {
             return;
         }
         eprintln!("{:6.0} s  {name}", self.start.elapsed().as_secs_f64());
-        run(self);
+        if catch_unwind(AssertUnwindSafe(|| run(self))).is_err() {
+            self.failed.push(name.into());
+        }
+        self.save();
     }
 
     /// Whether so much of the budget is left unspent; if not, the record says what was left out.
@@ -84,18 +100,33 @@ impl Bench {
         files.split(',').filter(|f| !f.is_empty()).for_each(|f| self.record.merge(f.as_ref()));
     }
 
-    /// Writes the record into the folder that `BENCH_RECORD` names, if it does.
-    pub fn finish(mut self) {
+    /// Writes what was found so far into the folder that `BENCH_RECORD` names, if it does.
+    fn save(&mut self) {
+        let Ok(folder) = std::env::var("BENCH_RECORD") else { return };
         let seconds = super::record::rounded(self.start.elapsed().as_secs_f64());
         self.record.set("seconds", json!(seconds));
         self.record.set("left_out", json!(self.skipped));
-        if !self.skipped.is_empty() {
-            println!("\nLeft out: {}", self.skipped.join("; "));
+        self.record.set("failed", json!(self.failed));
+        let path = match self.path.take() {
+            Some(path) => path,
+            None => self.record.path(folder.as_ref()).expect("a folder for the record"),
+        };
+        self.record.write(&path).expect("a place for the record");
+        self.path = Some(path);
+    }
+
+    /// Saves the record, and says what is not in it.
+    pub fn finish(mut self) -> ExitCode {
+        self.save();
+        for (what, names) in [("Left out", &self.skipped), ("Failed", &self.failed)] {
+            if !names.is_empty() {
+                println!("\n{what}: {}", names.join("; "));
+            }
         }
-        if let Ok(folder) = std::env::var("BENCH_RECORD") {
-            let path = self.record.write(&PathBuf::from(folder)).expect("a folder for the record");
+        if let Some(path) = &self.path {
             println!("\nRecord: {}", path.display());
         }
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

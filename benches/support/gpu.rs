@@ -50,12 +50,7 @@ impl Gpu {
         Self::new(self.adapter.clone(), device, queue, self.memory)
     }
 
-    fn new(
-        adapter: wgpu::Adapter,
-        device: wgpu::Device,
-        queue: wgpu::Queue,
-        memory: u64,
-    ) -> Self {
+    fn new(adapter: wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue, memory: u64) -> Self {
         let has_timestamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let timestamps = has_timestamps.then(|| Timestamps::new(&device, &queue));
         Self { info: adapter.get_info(), device, queue, timestamps, memory, adapter }
@@ -144,7 +139,11 @@ impl Gpu {
     }
 
     /// Binds buffers to a pipeline's group 0, in order.
-    pub fn bind(&self, pipeline: &wgpu::ComputePipeline, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
+    pub fn bind(
+        &self,
+        pipeline: &wgpu::ComputePipeline,
+        buffers: &[&wgpu::Buffer],
+    ) -> wgpu::BindGroup {
         let entries: Vec<_> = (0..)
             .zip(buffers)
             .map(|(binding, buffer)| wgpu::BindGroupEntry {

@@ -35,7 +35,8 @@ impl Subject {
     /// What other lines call it, among those of its shape.
     pub fn label(&self) -> String {
         let parts = [&self.peer, &self.rule, &self.implementation];
-        let parts: Vec<_> = parts.into_iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+        let parts: Vec<_> =
+            parts.into_iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
         parts.join(" ")
     }
 
@@ -125,9 +126,9 @@ impl Record {
         self.head.insert(key.into(), value);
     }
 
-    /// Writes `folder/<device>/<date>.json`, and tells where. A run of another bench or of the same day
-    /// gets a longer name.
-    pub fn write(&self, folder: &Path) -> std::io::Result<PathBuf> {
+    /// A new file `folder/<device>/<date>.json`. A run of another bench or of the same day gets a longer
+    /// name.
+    pub fn path(&self, folder: &Path) -> std::io::Result<PathBuf> {
         let device = slug(self.head["device"]["name"].as_str().unwrap_or("unknown"));
         let folder = folder.join(device);
         std::fs::create_dir_all(&folder)?;
@@ -138,9 +139,11 @@ impl Record {
         };
         let names = std::iter::once(stem.clone()).chain((2..).map(|k| format!("{stem}-{k}")));
         let mut paths = names.map(|name| folder.join(name).with_extension("json"));
-        let path = paths.find(|path| !path.exists()).expect("names without end");
-        std::fs::write(&path, self.text())?;
-        Ok(path)
+        Ok(paths.find(|path| !path.exists()).expect("names without end"))
+    }
+
+    pub fn write(&self, path: &Path) -> std::io::Result<()> {
+        std::fs::write(path, self.text())
     }
 
     /// The head over several lines, then a line each: good to read, and to compare.
@@ -155,6 +158,15 @@ impl Record {
 /// A device's folder: its name's words in lower case.
 fn slug(name: &str) -> String {
     let name = name.split('(').next().unwrap_or(name).to_lowercase();
-    let words: Vec<_> = name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let words: Vec<_> =
+        name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    words.join("-")
+}
+
+/// A device's folder: its name's words in lower case.
+fn slug(name: &str) -> String {
+    let name = name.split('(').next().unwrap_or(name).to_lowercase();
+    let words: Vec<_> =
+        name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     words.join("-")
 }

@@ -137,7 +137,8 @@ fn of_copy(found: &Found<'_>) -> Vec<Target> {
         let ratio = found.ratio(&format!("wgpu-optim {rule} arena"), "copy", shape, DEVICE);
         Target::new(format!("{rule}, {shape}: of the copy's bandwidth"), AtLeast(0.95), ratio)
     };
-    let cases = ["1x16M", "1x256M"].into_iter().flat_map(|shape| MAIN_RULES.map(|rule| (shape, rule)));
+    let cases =
+        ["1x16M", "1x256M"].into_iter().flat_map(|shape| MAIN_RULES.map(|rule| (shape, rule)));
     cases.map(target).collect()
 }
 
@@ -186,14 +187,20 @@ fn many_tensors(found: &Found<'_>) -> Vec<Target> {
 
 fn host(found: &Found<'_>) -> Vec<Target> {
     let allocations = |placement: &str, shape: &str| {
-        let count = |how: &str| found.of_shape(&format!("allocations in recording a step, {how}"), shape);
+        let count =
+            |how: &str| found.of_shape(&format!("allocations in recording a step, {how}"), shape);
         let own = count(placement).zip(count("by hand, the same calls"));
         let name = format!("{placement}: allocations a step, beyond wgpu's own");
         Target::new(name, AtMost(0.0), own.map(|(ours, wgpus)| ours - wgpus))
     };
-    let number = |name: &str, wanted, measure: &str| Target::new(name, wanted, found.number(measure));
+    let number =
+        |name: &str, wanted, measure: &str| Target::new(name, wanted, found.number(measure));
     vec![
-        number("arena, up to 10000 tensors: µs to record a step", AtMost(30.0), "record a step, arena"),
+        number(
+            "arena, up to 10000 tensors: µs to record a step",
+            AtMost(30.0),
+            "record a step, arena",
+        ),
         number(
             "separate buffers: µs to record a dispatch",
             AtMost(2.0),

@@ -5,7 +5,9 @@ use super::gpu::Gpu;
 use super::record::{OURS, Subject};
 use super::shapes::Shape;
 use super::values::{self, GRADIENTS, PARAMETERS, PERIOD};
-use wgpu_optim::{Adagrad, Adam, AdamW, CpuOptimizer, DynRule, Optimizer, Param, RMSprop, SGD, wgpu};
+use wgpu_optim::{
+    Adagrad, Adam, AdamW, CpuOptimizer, DynRule, Optimizer, Param, RMSprop, SGD, wgpu,
+};
 
 pub type BoxedRule = Box<dyn DynRule>;
 

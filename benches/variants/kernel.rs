@@ -111,16 +111,10 @@ fn layout(gpu: &Gpu, variant: Variant) -> wgpu::BindGroupLayout {
     gpu.device.create_bind_group_layout(&descriptor)
 }
 
-fn pipeline(
-    gpu: &Gpu,
-    layout: &wgpu::BindGroupLayout,
-    variant: Variant,
-) -> wgpu::ComputePipeline {
+fn pipeline(gpu: &Gpu, layout: &wgpu::BindGroupLayout, variant: Variant) -> wgpu::ComputePipeline {
     let text = variant.wgsl();
-    let descriptor = wgpu::ShaderModuleDescriptor {
-        label: None,
-        source: wgpu::ShaderSource::Wgsl(text.into()),
-    };
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(text.into()) };
     let module = match variant.checks {
         true => gpu.device.create_shader_module(descriptor),
         false => wgpu_optim_bench_unchecked::create_shader_module(&gpu.device, descriptor),

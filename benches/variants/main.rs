@@ -16,6 +16,7 @@ mod support;
 mod variant;
 
 use kernel::{Arrays, VariantKernel};
+use std::process::ExitCode;
 use support::bench::Bench;
 use support::clock;
 use support::record::Subject;
@@ -24,17 +25,17 @@ use support::stats::median;
 use support::turns::{Contestant, take};
 use support::workload::{Placement, bytes_held, checked, ours, rule};
 
-fn main() {
+fn main() -> ExitCode {
     let mut bench = Bench::open();
     for elements in sizes(&bench) {
         let shape = Shape::one(elements);
         let held = 3 * bytes_held(rule("adam").as_ref(), &shape);
-        if bench.fits(&shape.name, held) && bench.has_time(&shape.name, 0.6) {
-            compare(&mut bench, &shape);
+        if bench.fits(&shape.name, held) {
+            bench.guarded(&shape.name, 0.6, |bench| compare(bench, &shape));
         }
     }
     print(&bench);
-    bench.finish();
+    bench.finish()
 }
 
 fn sizes(bench: &Bench) -> Vec<usize> {
@@ -67,8 +68,7 @@ fn compare(bench: &mut Bench, shape: &Shape) {
             ..own.clone()
         };
         let mut kernel = VariantKernel::checked(gpu, &arrays, shape, variant);
-        contestants
-            .push(Contestant::new(subject, move || clock::device(gpu, steps, &mut kernel)));
+        contestants.push(Contestant::new(subject, move || clock::device(gpu, steps, &mut kernel)));
     }
     let lines = take(bench, "device clock", contestants);
     bench.record.lines.extend(lines);

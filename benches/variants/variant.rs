@@ -57,7 +57,8 @@ const BASE: Variant = Variant {
 
 /// Each knob turned alone, and some that could help one another.
 pub fn all() -> Vec<Variant> {
-    let mut all = vec![BASE, Variant { lanes: 1, ..BASE }, Variant { lanes: 1, per_thread: 4, ..BASE }];
+    let mut all =
+        vec![BASE, Variant { lanes: 1, ..BASE }, Variant { lanes: 1, per_thread: 4, ..BASE }];
     all.extend([2, 4].map(|per_thread| Variant { per_thread, ..BASE }));
     all.extend([64, 128, 512, 1024].map(|workgroup| Variant { workgroup, ..BASE }));
     all.push(Variant { dimensions: 1, ..BASE });
