@@ -162,11 +162,3 @@ fn slug(name: &str) -> String {
         name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     words.join("-")
 }
-
-/// A device's folder: its name's words in lower case.
-fn slug(name: &str) -> String {
-    let name = name.split('(').next().unwrap_or(name).to_lowercase();
-    let words: Vec<_> =
-        name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
-    words.join("-")
-}
