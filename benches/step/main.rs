@@ -23,6 +23,7 @@ mod start;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweep;
+mod tester;
 
 use std::process::ExitCode;
 use support::bench::Bench;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
     }
     let mut bench = Bench::open();
     bench.merge_peers();
+    if bench.quick {
+        bench.part("tester", 1.0, tester::tester);
+    }
     bench.part("rules against the copy", 1.0, against::copy);
     bench.part("PyTorch on the GPU", 1.0, against::torch_on_gpu);
     bench.part("many tensors", 1.0, against::many_tensors);
