@@ -88,7 +88,7 @@ pub(crate) fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_
     match states {
         [] => straight::<R, T, 0>(rule, prepared, params, grads, [&mut [], &mut [], &mut []]),
         [a] if in_order => {
-            straight::<R, T, 1>(rule, prepared, params, grads, [a, &mut [], &mut []])
+            straight::<R, T, 1>(rule, prepared, params, grads, [a, &mut [], &mut []]);
         }
         [a, b] if in_order => straight::<R, T, 2>(rule, prepared, params, grads, [a, b, &mut []]),
         [a, b, c] if in_order => straight::<R, T, 3>(rule, prepared, params, grads, [a, b, c]),

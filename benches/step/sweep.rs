@@ -3,7 +3,6 @@
 use super::support::bench::Bench;
 use super::support::copy::{self, CpuCopy, GpuCopy, elements_that_move};
 use super::support::record::Subject;
-use super::support::series::{CPU_PARALLEL, CPU_SERIAL, time};
 use super::support::shapes::{Shape, gpt2, llama, resnet50};
 use super::support::workload::{
     BoxedRule, Placement, bytes_held, bytes_per_element, checked, cpu, main_rules, ours, rule,
@@ -31,7 +30,7 @@ pub fn models(bench: &mut Bench) {
                 gpu(bench, &shape, &rule, placement, MODELS);
             }
         }
-        if shape.elements() <= LARGEST_ON_CPU {
+        if is_for_cpu(bench, &shape) {
             on_cpu(bench, &shape, &rule("adam"), MODELS);
         }
     }
@@ -48,7 +47,7 @@ pub fn sizes(bench: &mut Bench) {
         bytes.into_iter().for_each(|bytes| copies(bench, &shape, bytes));
         for rule in main_rules() {
             gpu(bench, &shape, &rule, Placement::Arena, SIZES);
-            if shape.elements() <= LARGEST_ON_CPU {
+            if is_for_cpu(bench, &shape) {
                 on_cpu(bench, &shape, &rule, SIZES);
             }
         }
@@ -82,25 +81,26 @@ fn asked_sizes(bench: &Bench) -> Vec<usize> {
 /// Plain copies, the yardstick.
 fn copies(bench: &mut Bench, shape: &Shape, bytes: usize) {
     let elements = elements_that_move(bytes);
-    let subject = Subject::copy(elements, &shape.name);
-    let name = format!("copy, {}", shape.name);
+    let implementation = format!("of {bytes} bytes");
+    let subject = Subject { implementation, ..Subject::copy(elements, &shape.name) };
+    let name = format!("{}, {}", subject.label(), shape.name);
     if bench.has_time(&name, SIZES)
         && bench.fits(&name, (elements * copy::BYTES_PER_ELEMENT) as u64)
     {
         bench.gpu_series(&subject, |bench| GpuCopy::checked(&bench.gpu, elements));
     }
-    if shape.elements() > LARGEST_ON_CPU || !bench.has_time(&name, SIZES) {
+    if !is_for_cpu(bench, shape) || !bench.has_time(&name, SIZES) {
         return;
     }
-    let mut copy = None;
-    bench.series(&subject, CPU_SERIAL, |_, count| {
-        let copy = copy.get_or_insert_with(|| CpuCopy::new(elements));
-        time(count, || copy.serial())
-    });
-    bench.series(&subject, CPU_PARALLEL, |_, count| {
-        let copy = copy.get_or_insert_with(|| CpuCopy::new(elements));
-        time(count, || copy.parallel())
-    });
+    bench.cpu_series(&subject, || CpuCopy::new(elements), CpuCopy::serial, CpuCopy::parallel);
+}
+
+/// Whether a size is for the CPU's series too. Beside a GPU one is enough.
+fn is_for_cpu(bench: &Bench, shape: &Shape) -> bool {
+    match bench.gpu.is_software() {
+        true => shape.elements() <= LARGEST_ON_CPU,
+        false => shape.elements() == 1 << 24,
+    }
 }
 
 fn gpu(bench: &mut Bench, shape: &Shape, rule: &BoxedRule, placement: Placement, share: f64) {
@@ -117,13 +117,10 @@ fn on_cpu(bench: &mut Bench, shape: &Shape, rule: &BoxedRule, share: f64) {
     if !bench.has_time(&name, share) {
         return;
     }
-    let mut optimizer = None;
-    bench.series(&subject, CPU_SERIAL, |_, count| {
-        let optimizer = optimizer.get_or_insert_with(|| cpu(shape, rule.as_ref()));
-        time(count, || optimizer.step().expect("the CPU's step"))
-    });
-    bench.series(&subject, CPU_PARALLEL, |_, count| {
-        let optimizer = optimizer.get_or_insert_with(|| cpu(shape, rule.as_ref()));
-        time(count, || optimizer.par_step().expect("the CPU's step"))
-    });
+    bench.cpu_series(
+        &subject,
+        || cpu(shape, rule.as_ref()),
+        |optimizer| optimizer.step().expect("the CPU's step"),
+        |optimizer| optimizer.par_step().expect("the CPU's step"),
+    );
 }

@@ -71,7 +71,7 @@ pub fn windows(len: usize) -> Vec<std::ops::Range<usize>> {
     const WINDOW: usize = 1 << 12;
     const WINDOWS: usize = 7;
     if len <= WHOLE {
-        return vec![0..len];
+        return std::iter::once(0..len).collect();
     }
     let last = len - WINDOW;
     (0..=WINDOWS).map(|k| last / WINDOWS * k).chain([last]).map(|at| at..at + WINDOW).collect()
