@@ -52,7 +52,7 @@ pub fn boundaries(bench: &mut Bench) {
 fn cut<'a>(gpu: &'a Gpu, shape: &Shape, name: &str) -> Contestant<'a> {
     let adam = rule("adam");
     let mut optimizer = checked(gpu, shape, adam.as_ref(), Placement::Arena);
-    let name = format!("{name}, {} dispatches", optimizer.dispatches());
+    let name = format!("{name}, {} dispatches", optimizer.dispatches().expect("ready"));
     let steps = steps_a_turn(gpu);
     Contestant::new(ours(adam.as_ref(), shape, &name), move || {
         clock::device(gpu, steps, &mut optimizer)

@@ -30,7 +30,8 @@ pub fn record(bench: &mut Bench) {
 
 fn library(bench: &mut Bench, shape: &Shape, placement: Placement) {
     let mut optimizer = built(&bench.gpu, shape, rule("adam").as_ref(), placement);
-    measure(bench, shape, placement.name(), optimizer.dispatches(), &mut optimizer);
+    let dispatches = optimizer.dispatches().expect("ready");
+    measure(bench, shape, placement.name(), dispatches, &mut optimizer);
 }
 
 fn by_hand(bench: &mut Bench, shape: &Shape, how: &str, calls: Calls) {

@@ -5,20 +5,17 @@ use super::gpu::{Gpu, PlainKernel};
 use super::shapes::Shape;
 use super::values::{self, GRADIENTS, PARAMETERS};
 use super::workload::check;
-use wgpu_optim::{Adam, Fields, Rule, wgpu};
+use wgpu_optim::{Adam, Before, DynRule, Fields, wgpu};
 
 /// The coefficients that the kernel reads: all of Adam's but the last, which only AMSGrad needs.
 pub const COEFFS: usize = 7;
 
 /// The coefficients of a step.
 pub fn coeffs(rule: &Adam, step: u64) -> [f32; COEFFS] {
-    let mut coeffs = [0.0; COEFFS];
-    Rule::coeffs(rule, step, &[]).each(|k, x| {
-        if let Some(coeff) = coeffs.get_mut(k) {
-            *coeff = x as f32;
-        }
-    });
-    coeffs
+    let mut all = Vec::new();
+    rule.coeffs(step, &[], &mut all);
+    let own = &all[Before::<f64>::NAMES.len()..];
+    std::array::from_fn(|k| own[k] as f32)
 }
 
 pub struct HandwrittenAdam {
