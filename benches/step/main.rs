@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     bench.part("boundaries", 0.7, growth::boundaries);
     bench.part("growth", 0.7, growth::growth);
     bench.part("start-up", 0.8, start::start);
-    bench.guarded("models", sweep::MODELS, sweep::models);
     bench.guarded("sizes", sweep::SIZES, sweep::sizes);
+    bench.guarded("models", sweep::MODELS, sweep::models);
     bench.guarded("all rules", 1.0, sweep::all_rules);
     report::print(&mut bench);
     targets::print(&mut bench);

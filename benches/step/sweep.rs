@@ -1,4 +1,4 @@
-//! Series under criterion: models, sizes, rules, each on CPU and GPU by both clocks.
+//! Series under criterion: sizes, models, rules, each on CPU and GPU by both clocks.
 
 use super::support::bench::Bench;
 use super::support::copy::{self, CpuCopy, GpuCopy, elements_that_move};
@@ -14,8 +14,8 @@ use wgpu_optim::rules::all;
 const LARGEST_ON_CPU: usize = 1 << 26;
 
 /// Shares of the time budget after which nothing more of these is begun.
-pub const MODELS: f64 = 0.85;
-pub const SIZES: f64 = 0.95;
+pub const MODELS: f64 = 0.95;
+pub const SIZES: f64 = 0.8;
 
 /// Models of many tensors, in the arena and in buffers of their own.
 pub fn models(bench: &mut Bench) {
