@@ -17,6 +17,7 @@
 //! gradient read, the parameter and each state read and written. The most important parts come first.
 
 mod against;
+mod control;
 mod growth;
 mod host;
 mod start;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     bench.part("rules against the copy", 1.0, against::copy);
     bench.part("PyTorch on the GPU", 1.0, against::torch_on_gpu);
     bench.part("many tensors", 1.0, against::many_tensors);
+    bench.part("around the step", 1.0, control::control);
     bench.part("recording", 1.0, host::record);
     bench.part("PyTorch on the CPU", 1.0, against::torch_on_cpu);
     bench.part("boundaries", 0.7, growth::boundaries);

@@ -34,7 +34,9 @@ pub fn print(bench: &mut Bench) {
         Device::Gpu => [of_copy(&found), torch_on_gpu(&found)].concat(),
         Device::Software => [by_hand(&found), burn(&found)].concat(),
     };
-    targets.extend([many_tensors(&found), host(&found), cpu(&found), growth(&found)].concat());
+    targets.extend(
+        [many_tensors(&found), control(&found), host(&found), cpu(&found), growth(&found)].concat(),
+    );
     println!("\n{:<74} {:>9} {:>9}  ", "targets", "wanted", "found");
     for target in &targets {
         println!("{}", target.line());
@@ -190,6 +192,19 @@ fn many_tensors(found: &Found<'_>) -> Vec<Target> {
         Target::new(format!("adam, 1000x4096, {clock}: time of one tensor"), AtMost(1.2), time)
     };
     [DEVICE, WALL].map(target).to_vec()
+}
+
+/// What a step may take longer where it reads gradients once more: 32 of 28 bytes, and two small dispatches.
+const ONE_MORE_READ: f64 = 1.2;
+
+fn control(found: &Found<'_>) -> Vec<Target> {
+    let (plain, decided) = ("wgpu-optim adam plain", "wgpu-optim adam clip, unscale, skip");
+    let target = |shape| {
+        let time = found.ratio(decided, plain, shape, DEVICE).map(|speed| 1.0 / speed);
+        let name = format!("adam, {shape}, clip, unscale and skip: time of a plain step");
+        Target::new(name, AtMost(ONE_MORE_READ), time)
+    };
+    ["1x16M", "1000x4096"].map(target).to_vec()
 }
 
 fn host(found: &Found<'_>) -> Vec<Target> {

@@ -6,7 +6,7 @@ use super::record::{OURS, Subject};
 use super::shapes::Shape;
 use super::values::{self, GRADIENTS, PARAMETERS, PERIOD};
 use wgpu_optim::{
-    Adagrad, Adam, AdamW, CpuOptimizer, DynRule, Optimizer, Param, RMSprop, SGD, wgpu,
+    Adagrad, Adam, AdamW, Builder, CpuOptimizer, DynRule, Optimizer, Param, RMSprop, SGD, wgpu,
 };
 
 pub type BoxedRule = Box<dyn DynRule>;
@@ -88,15 +88,36 @@ pub fn cpu(shape: &Shape, rule: &dyn DynRule) -> CpuOptimizer<f32> {
 
 /// An optimizer on the GPU, not yet filled.
 pub fn built(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule, placement: Placement) -> Optimizer {
+    built_with(gpu, shape, rule, placement, |builder| builder)
+}
+
+fn built_with(
+    gpu: &Gpu,
+    shape: &Shape,
+    rule: &dyn DynRule,
+    placement: Placement,
+    around: impl Fn(Builder) -> Builder,
+) -> Optimizer {
     let param = |(index, &len): (usize, &usize)| placement.param(gpu, index.to_string(), len);
     let params: Vec<_> = shape.tensors.iter().enumerate().map(param).collect();
-    let builder = Optimizer::builder().group(rule.boxed(), params);
+    let builder = around(Optimizer::builder().group(rule.boxed(), params));
     builder.build(&gpu.device, &gpu.queue).expect("room for the tensors on the device")
 }
 
 /// An optimizer on the GPU; its first steps are checked.
 pub fn checked(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule, placement: Placement) -> Optimizer {
-    let mut optimizer = built(gpu, shape, rule, placement);
+    checked_with(gpu, shape, rule, placement, |builder| builder)
+}
+
+/// One that does something around its steps, without changing what they do.
+pub fn checked_with(
+    gpu: &Gpu,
+    shape: &Shape,
+    rule: &dyn DynRule,
+    placement: Placement,
+    around: impl Fn(Builder) -> Builder,
+) -> Optimizer {
+    let mut optimizer = built_with(gpu, shape, rule, placement, around);
     for index in 0..shape.tensors.len() {
         let name = index.to_string();
         let (params, grads) = (optimizer.param(&name), optimizer.grad(&name));
