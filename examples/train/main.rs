@@ -69,7 +69,7 @@ fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
     let control = Control::new(args.clip);
     writeln!(
         stdout(),
-        "Gradients  in f16, of a loss scaled by {} at first; clipped to a norm of {}",
+        "Gradients  in f16, of a loss scaled by {} at first; clipped to a norm of {:?}",
         power_of_2(control.scaler.init_scale),
         control.max_norm
     )?;
