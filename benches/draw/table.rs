@@ -14,15 +14,13 @@ const RULES: [(&str, &str); 4] =
 /// Speeds by rule, then the targets that were measured.
 pub fn of(record: &Value, path: &str) -> String {
     let mut out = format!("{}\n\n", provenance(record, path));
-    out += "| rule | CPU serial | CPU parallel | GPU, wall clock | GPU, own clock | of a copy's bandwidth |\n";
+    out += "| rule | CPU serial | CPU parallel | GPU, wall clock | GPU, own clock | of a copy's bandwidth, in turns |\n";
     out += "|---|--:|--:|--:|--:|--:|\n";
     for (rule, name) in RULES {
         let speed = |series| {
             let speed = line(record, rule, series).and_then(|line| line["gparam_s"].as_f64());
             speed.map_or("–".into(), |speed| format!("{:.0} M/s", speed * 1e3))
         };
-        let own = line(record, rule, GPU_TIMESTAMPS).or_else(|| line(record, rule, GPU_WALL));
-        let share = own.and_then(|line| line["of_copy"].as_f64());
         let _ = writeln!(
             out,
             "| {name} | {} | {} | {} | {} | {} |",
@@ -30,7 +28,7 @@ pub fn of(record: &Value, path: &str) -> String {
             speed(CPU_PARALLEL),
             speed(GPU_WALL),
             speed(GPU_TIMESTAMPS),
-            share.map_or("–".into(), |share| format!("{share:.2}")),
+            share_of_copy(record, rule).map_or("–".into(), |share| format!("{share:.2}")),
         );
     }
     out + &targets(record)
@@ -45,6 +43,15 @@ fn line<'a>(record: &'a Value, rule: &str, series: &str) -> Option<&'a Value> {
             && text(line, "series") == series
             && text(line, "impl") != "separate buffers"
     })
+}
+
+/// A rule's share of the copy's bandwidth, in turns with it.
+fn share_of_copy(record: &Value, rule: &str) -> Option<f64> {
+    let mut lines = record["lines"].as_array()?.iter();
+    let in_turns = |line: &&Value| {
+        text(line, "rule") == rule && text(line, "shape") == SHAPE && text(line, "impl") == "arena"
+    };
+    lines.by_ref().filter(in_turns).find_map(|line| line["ratios"]["copy"][0].as_f64())
 }
 
 fn targets(record: &Value) -> String {
