@@ -12,8 +12,8 @@ use wgpu_optim::{Adam, wgpu};
 pub enum Calls {
     /// The least that Adam needs: one upload, one pipeline, for each tensor a bind group and a dispatch.
     Least,
-    /// Those that the library makes: also for each dispatch the pipeline and the coefficients' slot, and
-    /// for each step a word when it has run. What the library allocates beyond these is its own.
+    /// Those that the library makes: also for each step the coefficients' slot, and a word when it has run. What
+    /// the library allocates beyond these is its own.
     Same,
 }
 
@@ -27,6 +27,7 @@ pub struct ByHand {
     /// With each tensor's workgroups.
     tensors: Vec<(wgpu::BindGroup, u32)>,
     steps: u64,
+    scratch: Vec<f64>,
     calls: Calls,
 }
 
@@ -41,7 +42,17 @@ impl ByHand {
         };
         let tensors = shape.tensors.iter().map(tensor).collect();
         let (queue, slot, in_use) = (gpu.queue.clone(), slot(gpu), Arc::new(()));
-        Self { queue, pipeline, coeffs, slot, in_use, tensors, steps: 0, calls }
+        Self {
+            queue,
+            pipeline,
+            coeffs,
+            slot,
+            in_use,
+            tensors,
+            steps: 0,
+            scratch: Vec::new(),
+            calls,
+        }
     }
 }
 
@@ -72,22 +83,16 @@ fn slot(gpu: &Gpu) -> wgpu::BindGroup {
 impl Kernel for ByHand {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         self.steps += 1;
-        let coeffs = coeffs(&Adam::default(), self.steps);
+        let coeffs = coeffs(&Adam::default(), self.steps, &mut self.scratch);
         self.queue.write_buffer(&self.coeffs, 0, bytemuck::cast_slice(&coeffs));
+        pass.set_pipeline(&self.pipeline);
         if self.calls == Calls::Same {
+            pass.set_bind_group(1, &self.slot, &[0]);
             let in_use = self.in_use.clone();
             pass.on_submitted_work_done(move || drop(in_use));
-        } else {
-            pass.set_pipeline(&self.pipeline);
         }
         for (bind_group, workgroups) in &self.tensors {
-            if self.calls == Calls::Same {
-                pass.set_pipeline(&self.pipeline);
-            }
             pass.set_bind_group(0, bind_group, &[]);
-            if self.calls == Calls::Same {
-                pass.set_bind_group(1, &self.slot, &[0]);
-            }
             pass.dispatch_workgroups(*workgroups, 1, 1);
         }
     }

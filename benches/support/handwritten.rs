@@ -10,10 +10,10 @@ use wgpu_optim::{Adam, Before, DynRule, Fields, wgpu};
 /// The coefficients that the kernel reads: all of Adam's but the last, which only AMSGrad needs.
 pub const COEFFS: usize = 7;
 
-/// The coefficients of a step.
-pub fn coeffs(rule: &Adam, step: u64) -> [f32; COEFFS] {
-    let mut all = Vec::new();
-    rule.coeffs(step, &[], &mut all);
+/// The coefficients of a step, by way of some memory that is used again.
+pub fn coeffs(rule: &Adam, step: u64, all: &mut Vec<f64>) -> [f32; COEFFS] {
+    all.clear();
+    rule.coeffs(step, &[], all);
     let own = &all[Before::<f64>::NAMES.len()..];
     std::array::from_fn(|k| own[k] as f32)
 }
@@ -24,6 +24,7 @@ pub struct HandwrittenAdam {
     params: wgpu::Buffer,
     kernel: PlainKernel,
     steps: u64,
+    scratch: Vec<f64>,
     rule: Adam,
 }
 
@@ -47,14 +48,14 @@ impl HandwrittenAdam {
         let grid = gpu.grid(elements.div_ceil(4 * 256) as u32);
         let kernel = PlainKernel { pipeline, bind_group, grid };
         let (queue, rule) = (gpu.queue.clone(), Adam::default());
-        Self { queue, coeffs, params, kernel, steps: 0, rule }
+        Self { queue, coeffs, params, kernel, steps: 0, scratch: Vec::new(), rule }
     }
 }
 
 impl Kernel for HandwrittenAdam {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         self.steps += 1;
-        let coeffs = coeffs(&self.rule, self.steps);
+        let coeffs = coeffs(&self.rule, self.steps, &mut self.scratch);
         self.queue.write_buffer(&self.coeffs, 0, bytemuck::cast_slice(&coeffs));
         self.kernel.record(pass);
     }

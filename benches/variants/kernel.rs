@@ -138,7 +138,7 @@ fn pipeline(gpu: &Gpu, layout: &wgpu::BindGroupLayout, variant: Variant) -> wgpu
 impl Kernel for VariantKernel {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
         self.steps += 1;
-        let coeffs = coeffs(&Adam::default(), self.steps);
+        let coeffs = coeffs(&Adam::default(), self.steps, &mut Vec::new());
         let bytes = bytemuck::cast_slice(&coeffs);
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);

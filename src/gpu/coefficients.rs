@@ -29,7 +29,7 @@ struct Decided {
 }
 
 /// What a dispatch binds as group 1.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bound {
     Nothing,
     /// A page of coefficients, by its number among all.

@@ -20,16 +20,25 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
+    /// What is set already stays so; `last` is the dispatch recorded before.
     pub fn record(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         coefficients: &Coefficients,
         slot: &Slot,
+        last: Option<&Self>,
     ) {
-        pass.set_pipeline(&self.pipeline);
+        let same_pipeline = last.is_some_and(|last| last.pipeline == self.pipeline);
+        if !same_pipeline {
+            pass.set_pipeline(&self.pipeline);
+        }
         pass.set_bind_group(0, &self.bind_group, &[]);
-        if let Some((bind_group, offset)) = coefficients.binding(self.bound, slot) {
-            pass.set_bind_group(1, bind_group, &[offset]);
+        let same_bound = last.is_some_and(|last| last.bound == self.bound);
+        match coefficients.binding(self.bound, slot) {
+            Some((bind_group, offset)) if !(same_pipeline && same_bound) => {
+                pass.set_bind_group(1, bind_group, &[offset]);
+            }
+            _ => {}
         }
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }

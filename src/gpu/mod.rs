@@ -149,8 +149,10 @@ impl Optimizer {
         };
         let (groups, control) = (&mut self.groups, &self.control);
         let slot = coefficients.upload(&self.device, &self.queue, groups, control, pages)?;
+        let mut last = None;
         for dispatch in &commands.recorded {
-            dispatch.record(pass, coefficients, &slot);
+            dispatch.record(pass, coefficients, &slot, last);
+            last = Some(dispatch);
         }
         // The slot is free again when the commands have run, or were dropped without running.
         let in_use = slot.in_use;
