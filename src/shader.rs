@@ -169,7 +169,6 @@ pub fn link_measure(access: Access) -> Shader {
         + TABLE
         + &access.array("grads", 1, true)
         + MEASURES
-        + SQUARES
         + TREE
         + bindings
         + include_str!("../shaders/driver/measure.wgsl")

@@ -4,7 +4,7 @@
 struct Measure {
     sums: vec4<f32>,
     non_finite: u32,
-    nan: u32,
+    nan: u32, // more than 0 if there is a NaN
     // The first that is not finite: its block's place, and its lane. NONE if all are.
     block: u32,
     lane: u32,
