@@ -1,0 +1,4 @@
+//! Tests against Burn's own optimizers, on whatever adapter is there.
+
+mod common;
+mod matches_burn;
