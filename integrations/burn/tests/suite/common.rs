@@ -111,3 +111,41 @@ pub fn difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
     let pairs = a.iter().flatten().zip(b.iter().flatten());
     pairs.map(|(a, b)| (a - b).abs() / a.abs().max(1.0)).fold(0.0, f32::max)
 }
+
+/// Parameters without a model around them.
+#[derive(Module, Debug)]
+pub struct Bag {
+    pub weights: Vec<Param<Tensor<2>>>,
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Bag {
+    pub fn new(device: &Device) -> Self {
+        let weight = |seed| parameter([3, 5 + seed], seed, device);
+        Self { weights: (0..3).map(weight).collect(), bias: parameter([70], 9, device) }
+    }
+
+    /// Gradients for all parameters, new tensors each time.
+    pub fn grads(&self, step: usize) -> GradientsParams {
+        let mut grads = GradientsParams::new();
+        for (index, weight) in self.weights.iter().enumerate() {
+            register(&mut grads, weight, step * 10 + index);
+        }
+        register(&mut grads, &self.bias, step * 10 + 9);
+        grads
+    }
+}
+
+pub fn parameter<const D: usize>(shape: [usize; D], seed: usize, device: &Device) -> Param<Tensor<D>> {
+    Param::initialized(ParamId::new(), numbers(shape, seed, device).require_grad())
+}
+
+pub fn register<const D: usize>(grads: &mut GradientsParams, param: &Param<Tensor<D>>, seed: usize) {
+    let tensor = numbers(param.dims(), seed + 1000, &param.device().inner());
+    grads.register(param.id, tensor);
+}
+
+/// The bits of all values, for comparisons that allow no rounding.
+pub fn bits<M: Module>(module: &M) -> Vec<Vec<u32>> {
+    values(module).iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
+}

@@ -1,4 +1,9 @@
 //! Tests against Burn's own optimizers, on whatever adapter is there.
 
 mod common;
+mod errors;
+mod groups;
 mod matches_burn;
+mod order;
+mod ownership;
+mod states;
