@@ -1,8 +1,9 @@
 //! The reference driver on ndarray: serial, or parallel where no GPU is found.
 
+use crate::control::{Control, Measure, Scale};
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
-use crate::groups::{Group, Groups};
+use crate::groups::{Clock, Groups};
 use crate::rule::Real;
 use crate::run::{Norms, Run, View};
 use crate::values::Values;
@@ -31,6 +32,10 @@ use std::marker::PhantomData;
 #[derive(Debug)]
 pub struct CpuOptimizer<T> {
     groups: Groups,
+    control: Control,
+    scale: Scale,
+    /// The norm of all gradients of the last step.
+    grad_norm: f64,
     tensors: Vec<Tensor<T>>,
 }
 
@@ -42,57 +47,94 @@ struct Tensor<T> {
     states: Vec<Array1<T>>,
 }
 
-/// A group's rule, and its parameters' names and numbers of elements.
-type NewGroup = (Box<dyn DynRule>, Vec<(String, usize)>);
+/// A group's rule, its learning rate's multiplier, and its parameters' names and numbers of elements.
+type NewGroup = (Box<dyn DynRule>, f64, Vec<(String, usize)>);
 
-/// Collects groups for a [`CpuOptimizer`].
+/// Collects groups for a [`CpuOptimizer`], and what it does around its steps.
 #[derive(Debug)]
+#[must_use = "an optimizer is made by `build`"]
 pub struct CpuBuilder<T> {
     groups: Vec<NewGroup>,
+    control: Control,
     element: PhantomData<T>,
 }
 
 impl<T: Real> CpuBuilder<T> {
     /// Adds parameters, by name and number of elements, that share a rule's hyperparameters.
-    #[must_use]
     pub fn group<N: Into<String>>(
         mut self,
         rule: impl Into<Box<dyn DynRule>>,
         params: impl IntoIterator<Item = (N, usize)>,
     ) -> Self {
         let params = params.into_iter().map(|(name, len)| (name.into(), len)).collect();
-        self.groups.push((rule.into(), params));
+        self.groups.push((rule.into(), 1.0, params));
         self
     }
+
+    crate::twins::builder_methods!();
 
     /// Checks everything and allocates parameters and gradients, all zero, and states.
     ///
     /// # Errors
     /// A hyperparameter out of its range, or a name given twice.
     pub fn build(self) -> Result<CpuOptimizer<T>, Error> {
-        let mut groups = Groups::default();
-        let mut tensors = Vec::new();
-        for (rule, params) in self.groups {
-            let states = rule.states();
-            groups.add_group(rule)?;
-            for (name, len) in params {
-                groups.add_param(name, len)?;
-                let state = |value| Array1::from_elem(len, T::from_f64(value));
-                tensors.push(Tensor {
-                    param: state(0.0),
-                    grad: state(0.0),
-                    states: states.iter().map(|s| state(s.value)).collect(),
-                });
-            }
-        }
-        Ok(CpuOptimizer { groups, tensors })
+        self.control.validate()?;
+        let mut optimizer = CpuOptimizer {
+            groups: Groups::default(),
+            scale: Scale::new(&self.control),
+            control: self.control,
+            grad_norm: 0.0,
+            tensors: Vec::new(),
+        };
+        optimizer.extend(self.groups)?;
+        Ok(optimizer)
     }
 }
 
 impl<T: Real> CpuOptimizer<T> {
     /// Starts an optimizer; add groups, then build it.
     pub fn builder() -> CpuBuilder<T> {
-        CpuBuilder { groups: Vec::new(), element: PhantomData }
+        CpuBuilder { groups: Vec::new(), control: Control::default(), element: PhantomData }
+    }
+
+    /// Adds parameters that share a rule's hyperparameters; their group's index. Everything else stays as
+    /// it is, states and step counts included.
+    ///
+    /// # Errors
+    /// A hyperparameter out of its range, or a name given twice. Nothing has changed then.
+    pub fn add_group<N: Into<String>>(
+        &mut self,
+        rule: impl Into<Box<dyn DynRule>>,
+        params: impl IntoIterator<Item = (N, usize)>,
+    ) -> Result<usize, Error> {
+        let params = params.into_iter().map(|(name, len)| (name.into(), len)).collect();
+        self.extend([(rule.into(), 1.0, params)])?;
+        Ok(self.groups.groups.len() - 1)
+    }
+
+    fn extend(&mut self, new: impl IntoIterator<Item = NewGroup>) -> Result<(), Error> {
+        let (groups, tensors) = (self.groups.groups.len(), self.tensors.len());
+        let added = new.into_iter().try_for_each(|group| self.add(group));
+        if added.is_err() {
+            self.groups.truncate(groups);
+            self.tensors.truncate(tensors);
+        }
+        added
+    }
+
+    fn add(&mut self, (rule, lr_multiplier, params): NewGroup) -> Result<(), Error> {
+        let states = rule.states();
+        self.groups.add_group(rule, lr_multiplier)?;
+        for (name, len) in params {
+            self.groups.add_param(name, len)?;
+            let state = |value| Array1::from_elem(len, T::from_f64(value));
+            self.tensors.push(Tensor {
+                param: Array1::from_elem(len, T::default()),
+                grad: Array1::from_elem(len, T::default()),
+                states: states.iter().map(|s| state(s.value)).collect(),
+            });
+        }
+        Ok(())
     }
 
     /// Takes one step from the present gradients, on this thread.
@@ -100,15 +142,20 @@ impl<T: Real> CpuOptimizer<T> {
     /// # Errors
     /// None at present; it returns a `Result` as the GPU's step does.
     pub fn step(&mut self) -> Result<(), Error> {
-        let coeffs = self.advance();
-        for (tensor, param) in self.tensors.iter_mut().zip(&self.groups.params) {
-            let rule = self.groups.groups[param.group].rule.as_ref();
-            let norms = |coeffs: &[f64], tensor: &mut Tensor<T>| {
-                tensor.chunks().fold(Norms::default(), |sum, chunk| sum + chunk.norms(rule, coeffs))
-            };
-            let coeffs = scaled(rule, &coeffs[param.group], tensor, norms);
-            tensor.chunks().for_each(|chunk| chunk.update(rule, &coeffs));
+        if let Some(factor) = self.decide() {
+            let coeffs = self.advance(factor);
+            for (tensor, param) in self.tensors.iter_mut().zip(&self.groups.params) {
+                let Some(coeffs) = &coeffs[param.clock] else { continue };
+                let rule = self.groups.groups[param.group].rule.as_ref();
+                let norms = |coeffs: &[f64], tensor: &mut Tensor<T>| {
+                    let norms = tensor.chunks().map(|chunk| chunk.norms(rule, coeffs));
+                    norms.fold(Norms::default(), |sum, norms| sum + norms)
+                };
+                let coeffs = scaled(rule, coeffs, tensor, norms);
+                tensor.chunks().for_each(|chunk| chunk.update(rule, &coeffs));
+            }
         }
+        self.leave_grads();
         Ok(())
     }
 
@@ -120,31 +167,118 @@ impl<T: Real> CpuOptimizer<T> {
     #[cfg(feature = "rayon")]
     pub fn par_step(&mut self) -> Result<(), Error> {
         use rayon::prelude::*;
-        let coeffs = self.advance();
-        let groups = &self.groups;
-        self.tensors.par_iter_mut().zip(&groups.params).for_each(|(tensor, param)| {
-            let rule = groups.groups[param.group].rule.as_ref();
-            let norms = |coeffs: &[f64], tensor: &mut Tensor<T>| {
+        if let Some(factor) = self.decide() {
+            let coeffs = self.advance(factor);
+            let groups = &self.groups;
+            self.tensors.par_iter_mut().zip(&groups.params).for_each(|(tensor, param)| {
+                let Some(coeffs) = &coeffs[param.clock] else { return };
+                let rule = groups.groups[param.group].rule.as_ref();
+                let norms = |coeffs: &[f64], tensor: &mut Tensor<T>| {
+                    let chunks: Vec<_> = tensor.chunks().collect();
+                    let norms: Vec<_> =
+                        chunks.into_par_iter().map(|chunk| chunk.norms(rule, coeffs)).collect();
+                    norms.into_iter().fold(Norms::default(), |sum, norms| sum + norms)
+                };
+                let coeffs = scaled(rule, coeffs, tensor, norms);
                 let chunks: Vec<_> = tensor.chunks().collect();
-                let norms: Vec<_> =
-                    chunks.into_par_iter().map(|chunk| chunk.norms(rule, coeffs)).collect();
-                norms.into_iter().fold(Norms::default(), |sum, norms| sum + norms)
-            };
-            let coeffs = scaled(rule, &coeffs[param.group], tensor, norms);
-            let chunks: Vec<_> = tensor.chunks().collect();
-            chunks.into_par_iter().for_each(|chunk| chunk.update(rule, &coeffs));
-        });
+                chunks.into_par_iter().for_each(|chunk| chunk.update(rule, &coeffs));
+            });
+        }
+        self.leave_grads();
         Ok(())
     }
 
-    /// Counts the step in every group; the groups' coefficients for it.
-    fn advance(&mut self) -> Vec<Vec<f64>> {
-        let next = |group: &mut Group| {
-            let mut coeffs = Vec::new();
-            group.advance(&mut coeffs);
-            coeffs
+    /// What all gradients are multiplied by, or `None` to skip the step.
+    fn decide(&mut self) -> Option<f64> {
+        if !self.control.decides() {
+            return Some(1.0 / self.control.divisor());
+        }
+        let mut measure = Measure::default();
+        for (tensor, param) in self.tensors.iter().zip(&self.groups.params) {
+            if !self.groups.clocks[param.clock].frozen {
+                tensor.grad.iter().for_each(|g| measure.add(g.to_f64()));
+            }
+        }
+        let representable = |x| T::from_f64(x).to_f64().is_finite();
+        let decision = self.control.decide(&mut self.scale, &measure, representable);
+        self.grad_norm = decision.norm;
+        (!decision.skip).then_some(decision.factor)
+    }
+
+    /// Counts the step; the coefficients for it, of each clock that takes part.
+    fn advance(&mut self, factor: f64) -> Vec<Option<Vec<f64>>> {
+        self.groups.advance();
+        let coeffs = |clock: usize| {
+            let Clock { members, frozen, .. } = self.groups.clocks[clock];
+            (members > 0 && !frozen).then(|| {
+                let mut coeffs = Vec::new();
+                self.groups.coeffs(clock, &mut coeffs);
+                self.control.shape(&mut coeffs, factor);
+                coeffs
+            })
         };
-        self.groups.groups.iter_mut().map(next).collect()
+        (0..self.groups.clocks.len()).map(coeffs).collect()
+    }
+
+    /// Zeroes the gradients that the step read, if it shall.
+    fn leave_grads(&mut self) {
+        if self.control.zero_grad {
+            for (tensor, param) in self.tensors.iter_mut().zip(&self.groups.params) {
+                if !self.groups.clocks[param.clock].frozen {
+                    tensor.grad.fill(T::default());
+                }
+            }
+        }
+    }
+
+    /// Zeroes all gradients.
+    pub fn zero_grad(&mut self) {
+        self.tensors.iter_mut().for_each(|tensor| tensor.grad.fill(T::default()));
+    }
+
+    /// The loss scale.
+    ///
+    /// # Errors
+    /// The optimizer was built without [`CpuBuilder::grad_scaler`].
+    pub fn loss_scale(&self) -> Result<f32, Error> {
+        self.control.scaler().map(|_| self.scale.scale)
+    }
+
+    /// Steps skipped so far.
+    pub fn skipped(&self) -> u64 {
+        self.scale.skipped
+    }
+
+    /// The norm of all gradients of the last step, unscaled and before clipping; the largest magnitude
+    /// where that is clipped. 0 if nothing needed it.
+    pub fn grad_norm(&self) -> f64 {
+        self.grad_norm
+    }
+
+    /// Freezes parameters, or thaws them. Steps leave a frozen parameter alone: its values, states and step
+    /// count stay, and its gradient counts in no norm.
+    ///
+    /// # Errors
+    /// A name is unknown. Nothing has changed then.
+    pub fn set_frozen<'n>(
+        &mut self,
+        names: impl IntoIterator<Item = &'n str>,
+        frozen: bool,
+    ) -> Result<(), Error> {
+        let find = |name| self.groups.find(name);
+        let params: Vec<_> = names.into_iter().map(find).collect::<Result<_, _>>()?;
+        for param in params {
+            self.groups.set_frozen(param, frozen);
+        }
+        Ok(())
+    }
+
+    /// Whether a parameter is frozen.
+    ///
+    /// # Errors
+    /// The name is unknown.
+    pub fn is_frozen(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.groups.is_frozen(self.groups.find(name)?))
     }
 
     /// A parameter's elements.
@@ -215,46 +349,26 @@ impl<T: Real> CpuOptimizer<T> {
         assign(&self.groups, tensor, &mut self.tensors[tensor].states[state], values)
     }
 
-    /// The number of groups, which are counted from 0 in the order they were added.
-    pub fn groups(&self) -> usize {
-        self.groups.groups.len()
-    }
-
-    /// The rule of a group, with its present hyperparameters.
+    /// Steps that a parameter has taken; skipped steps and those while it was frozen do not count.
     ///
     /// # Errors
-    /// There is no such group.
-    pub fn rule(&self, group: usize) -> Result<&dyn DynRule, Error> {
-        Ok(self.groups.get(group)?.rule.as_ref())
+    /// The name is unknown.
+    pub fn steps(&self, name: &str) -> Result<u64, Error> {
+        let param = &self.groups.params[self.groups.find(name)?];
+        Ok(self.groups.clocks[param.clock].steps)
     }
 
-    /// Steps that a group has taken.
+    /// Sets the number of steps that a parameter has behind it, as when a run is resumed.
     ///
     /// # Errors
-    /// There is no such group.
-    pub fn steps(&self, group: usize) -> Result<u64, Error> {
-        Ok(self.groups.get(group)?.steps)
+    /// The name is unknown.
+    pub fn set_steps(&mut self, name: &str, steps: u64) -> Result<(), Error> {
+        let param = self.groups.find(name)?;
+        self.groups.set_steps(param, steps);
+        Ok(())
     }
 
-    /// Changes a group's learning rate from the next step on.
-    ///
-    /// # Errors
-    /// There is no such group, or the rate is out of range.
-    pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
-        self.groups.set_lr(group, lr)
-    }
-
-    /// Changes a group's hyperparameters from the next step on.
-    ///
-    /// # Errors
-    /// There is no such group, the rule or its options are others, or a value is out of range.
-    pub fn set_rule(
-        &mut self,
-        group: usize,
-        rule: impl Into<Box<dyn DynRule>>,
-    ) -> Result<(), Error> {
-        self.groups.set_rule(group, rule.into())
-    }
+    crate::twins::optimizer_methods!();
 }
 
 fn assign<T: Real>(

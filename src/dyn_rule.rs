@@ -1,6 +1,8 @@
 //! A rule whose type was erased, so that an optimizer can hold rules of many types.
 
 use crate::error::Error;
+use crate::number::Step;
+use crate::program::{Program, Tape, Traced};
 use crate::rule::{Before, Fields, MAX_STATES, Rule, StateInit};
 use crate::run::{Norms, Run, TrustRatio, View, norms_of_run, update_run};
 use std::fmt::Debug;
@@ -34,6 +36,11 @@ pub trait DynRule: Debug + Send + Sync {
     fn advance(&self, step: u64, scalars: &mut [f64]);
     /// Appends one step's coefficients: [`Before`] first, then the rule's own.
     fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>);
+    /// The same as a program of the step, advance included.
+    ///
+    /// # Errors
+    /// It is too long.
+    fn program(&self) -> Result<Program, Error>;
     /// A copy.
     fn boxed(&self) -> Box<dyn DynRule>;
     #[doc(hidden)]
@@ -108,11 +115,22 @@ impl<R: Rule> DynRule for R {
         Rule::scalars(self)
     }
     fn advance(&self, step: u64, scalars: &mut [f64]) {
-        Rule::advance(self, step, scalars);
+        Rule::advance(self, Step::new(step as f64), scalars);
     }
     fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>) {
         self.before().each(|_, x| out.push(x));
-        Rule::coeffs(self, step, scalars).each(|_, x| out.push(x));
+        Rule::coeffs(self, Step::new(step as f64), scalars).each(|_, x| out.push(x));
+    }
+    fn program(&self) -> Result<Program, Error> {
+        let tape = Tape::default();
+        let step = tape.step();
+        let count = Rule::scalars(self).len();
+        let mut scalars: Vec<_> = (0..count).map(|index| tape.scalar(index)).collect();
+        Rule::advance(self, step, &mut scalars);
+        let mut coeffs = Vec::new();
+        self.before().each(|_, x| coeffs.push(Traced::from(x)));
+        Rule::coeffs(self, step, &scalars).each(|_, x| coeffs.push(x));
+        tape.finish(R::NAME, coeffs, scalars)
     }
     fn boxed(&self) -> Box<dyn DynRule> {
         Box::new(self.clone())

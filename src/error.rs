@@ -10,7 +10,7 @@ pub enum Error {
     /// A hyperparameter is outside its range.
     #[error("{rule}: `{parameter}` must be {expected}, but is {found}. {remedy}")]
     Hyperparameter {
-        /// The rule's name.
+        /// The rule's or schedule's name.
         rule: String,
         /// The hyperparameter's name.
         parameter: String,
@@ -42,6 +42,14 @@ pub enum Error {
         expected: String,
         /// What was found.
         found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Something was asked of an optimizer that was built without it.
+    #[error("expected {expected}. {remedy}")]
+    Setting {
+        /// What was expected.
+        expected: String,
         /// What to do.
         remedy: String,
     },

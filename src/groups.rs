@@ -1,5 +1,5 @@
-//! Groups, their rules and step counts, and the parameters' names: what every optimizer keeps,
-//! wherever it computes.
+//! Groups, their rules, who counts steps with whom, and the parameters' names: what every optimizer
+//! keeps, wherever it computes.
 
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
@@ -9,19 +9,40 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub rule: Box<dyn DynRule>,
-    /// Steps taken.
-    pub steps: u64,
-    /// What the rule keeps for the whole group.
-    pub scalars: Vec<f64>,
+    /// What `set_lrs` multiplies the learning rate by.
+    pub lr_multiplier: f64,
 }
 
-impl Group {
-    /// Takes the step count one further and appends that step's coefficients.
-    pub fn advance(&mut self, coeffs: &mut Vec<f64>) {
-        self.steps += 1;
-        self.rule.advance(self.steps, &mut self.scalars);
-        self.rule.coeffs(self.steps, &self.scalars, coeffs);
-    }
+/// A count of steps, with the scalars that go with it. The parameters of a group that were updated by the
+/// same steps share one.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    pub group: usize,
+    /// Steps taken; where steps may be skipped, steps recorded.
+    pub steps: u64,
+    /// What the rule keeps for all of them.
+    pub scalars: Vec<f64>,
+    /// Whether the next step leaves its parameters alone.
+    pub frozen: bool,
+    /// How many parameters share it.
+    pub members: usize,
+    /// Where the GPU, if it counts, finds the count before the next step.
+    pub origin: Origin,
+    /// A hash of the steps that it took: clocks of a group that agree in it agree in everything.
+    history: u64,
+    /// Whether it was without members when the last step was recorded, so that nobody refers to it.
+    free: bool,
+}
+
+/// Where the GPU finds a clock's count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Where it left it.
+    Itself,
+    /// Where it left another clock's.
+    Other(usize),
+    /// The host knows it.
+    Host,
 }
 
 /// A parameter's name, size and group.
@@ -30,22 +51,42 @@ pub(crate) struct Param {
     pub name: String,
     pub len: usize,
     pub group: usize,
+    pub clock: usize,
 }
 
 /// All groups and parameters of an optimizer.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     pub groups: Vec<Group>,
+    pub clocks: Vec<Clock>,
     pub params: Vec<Param>,
     by_name: HashMap<String, usize>,
+    /// Steps of the optimizer so far, for the clocks' histories.
+    recorded: u64,
+}
+
+/// The history of a clock that took no step.
+const NO_HISTORY: u64 = 0;
+
+/// The history of a clock that was set to so many steps.
+fn history_of(steps: u64) -> u64 {
+    if steps == 0 { NO_HISTORY } else { mix(!NO_HISTORY, steps) }
+}
+
+/// A history, one event longer (SplitMix64's mixing).
+fn mix(history: u64, event: u64) -> u64 {
+    let mut x = (history ^ event).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 impl Groups {
     /// Adds a group; its parameters follow by [`Self::add_param`].
-    pub fn add_group(&mut self, rule: Box<dyn DynRule>) -> Result<(), Error> {
+    pub fn add_group(&mut self, rule: Box<dyn DynRule>, lr_multiplier: f64) -> Result<(), Error> {
         rule.validate()?;
-        let scalars = rule.scalars().into_iter().map(|scalar| scalar.value).collect();
-        self.groups.push(Group { rule, steps: 0, scalars });
+        check_multiplier(self.groups.len(), lr_multiplier)?;
+        self.groups.push(Group { rule, lr_multiplier });
         Ok(())
     }
 
@@ -61,9 +102,125 @@ impl Groups {
                 "Give every parameter its own name, such as the module path and the tensor",
             ));
         }
+        let clock =
+            self.clock(group, NO_HISTORY, false).unwrap_or_else(|| self.new_clock(group, 0));
+        self.clocks[clock].members += 1;
         self.by_name.insert(name.clone(), self.params.len());
-        self.params.push(Param { name, len, group });
+        self.params.push(Param { name, len, group, clock });
         Ok(())
+    }
+
+    /// Takes the last groups and their parameters away, as if they had never been added.
+    pub fn truncate(&mut self, groups: usize) {
+        while self.params.last().is_some_and(|param| param.group >= groups) {
+            if let Some(param) = self.params.pop() {
+                self.clocks[param.clock].members -= 1;
+                self.by_name.remove(&param.name);
+            }
+        }
+        self.groups.truncate(groups);
+    }
+
+    /// Freezes a parameter or thaws it; whether that changed anything.
+    pub fn set_frozen(&mut self, param: usize, frozen: bool) -> bool {
+        let old = self.params[param].clock;
+        let Clock { group, history, .. } = self.clocks[old];
+        if self.clocks[old].frozen == frozen {
+            return false;
+        }
+        let clock = self.clock(group, history, frozen).unwrap_or_else(|| {
+            let origin = match self.clocks[old].origin {
+                Origin::Itself => Origin::Other(old),
+                known => known,
+            };
+            let clock = Clock { frozen, origin, members: 0, ..self.clocks[old].clone() };
+            self.insert_clock(clock)
+        });
+        self.move_to(param, clock);
+        true
+    }
+
+    /// Sets the number of steps that a parameter has behind it.
+    pub fn set_steps(&mut self, param: usize, steps: u64) {
+        let Clock { group, frozen, .. } = self.clocks[self.params[param].clock];
+        let clock = self.clock(group, history_of(steps), frozen).unwrap_or_else(|| {
+            let clock = self.new_clock(group, steps);
+            self.clocks[clock].frozen = frozen;
+            clock
+        });
+        self.move_to(param, clock);
+    }
+
+    /// Takes every clock that is not frozen one step further.
+    pub fn advance(&mut self) {
+        self.recorded += 1;
+        for clock in &mut self.clocks {
+            clock.free = clock.members == 0;
+            clock.origin = Origin::Itself;
+            if clock.members > 0 && !clock.frozen {
+                clock.steps += 1;
+                clock.history = mix(clock.history, self.recorded);
+                self.groups[clock.group].rule.advance(clock.steps, &mut clock.scalars);
+            }
+        }
+    }
+
+    /// Appends the coefficients of a clock's latest step.
+    pub fn coeffs(&self, clock: usize, coeffs: &mut Vec<f64>) {
+        let Clock { group, steps, scalars, .. } = &self.clocks[clock];
+        self.groups[*group].rule.coeffs(*steps, scalars, coeffs);
+    }
+
+    pub fn is_frozen(&self, param: usize) -> bool {
+        self.clocks[self.params[param].clock].frozen
+    }
+
+    /// The clock of a group with this history.
+    fn clock(&self, group: usize, history: u64, frozen: bool) -> Option<usize> {
+        let same = |clock: &Clock| {
+            clock.members > 0
+                && (clock.group, clock.history, clock.frozen) == (group, history, frozen)
+        };
+        self.clocks.iter().position(same)
+    }
+
+    /// A clock with so many steps behind it.
+    fn new_clock(&mut self, group: usize, steps: u64) -> usize {
+        let rule = &self.groups[group].rule;
+        let mut scalars: Vec<_> = rule.scalars().iter().map(|scalar| scalar.value).collect();
+        if !scalars.is_empty() {
+            (1..=steps).for_each(|step| rule.advance(step, &mut scalars));
+        }
+        self.insert_clock(Clock {
+            group,
+            steps,
+            scalars,
+            frozen: false,
+            members: 0,
+            origin: Origin::Host,
+            history: history_of(steps),
+            free: false,
+        })
+    }
+
+    fn insert_clock(&mut self, clock: Clock) -> usize {
+        let clock = Clock { free: false, ..clock };
+        match self.clocks.iter().position(|clock| clock.free) {
+            Some(index) => {
+                self.clocks[index] = clock;
+                index
+            }
+            None => {
+                self.clocks.push(clock);
+                self.clocks.len() - 1
+            }
+        }
+    }
+
+    fn move_to(&mut self, param: usize, clock: usize) {
+        let old = std::mem::replace(&mut self.params[param].clock, clock);
+        self.clocks[old].members -= 1;
+        self.clocks[clock].members += 1;
     }
 
     /// A parameter's index by its name.
@@ -122,6 +279,21 @@ impl Groups {
         Ok(())
     }
 
+    /// Sets every group's learning rate to its multiple of this one.
+    pub fn set_lrs(&mut self, lr: f64) -> Result<(), Error> {
+        let scaled = |group: &Group| {
+            let mut rule = group.rule.boxed();
+            rule.set_lr(lr * group.lr_multiplier);
+            rule.validate().map(|()| rule)
+        };
+        // All are checked before any is changed.
+        let rules: Vec<_> = self.groups.iter().map(scaled).collect::<Result<_, _>>()?;
+        for (group, rule) in self.groups.iter_mut().zip(rules) {
+            group.rule = rule;
+        }
+        Ok(())
+    }
+
     /// Replaces a group's hyperparameters. What decides the kernel and the states must stay.
     pub fn set_rule(&mut self, group: usize, rule: Box<dyn DynRule>) -> Result<(), Error> {
         let old = &self.get(group)?.rule;
@@ -148,4 +320,16 @@ impl Groups {
             "Groups are counted from 0 in the order they were added",
         )
     }
+}
+
+fn check_multiplier(group: usize, multiplier: f64) -> Result<(), Error> {
+    if multiplier.is_finite() && multiplier >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::group(
+        group,
+        "a learning-rate multiplier that is a finite number of at least 0",
+        multiplier,
+        "Give such a number; 1 leaves the learning rate as it is",
+    ))
 }

@@ -85,13 +85,12 @@ pub struct Segment {
 pub struct Layout {
     /// One for each parameter, in the caller's order.
     pub segments: Vec<Segment>,
-    /// The parameters' indices in the order in which their blocks are packed and dispatched: by
-    /// kernel, buffers and offset.
-    pub order: Vec<usize>,
     /// Bytes of each arena buffer; parameters and gradients have one each.
     pub arena: Vec<u64>,
     /// For each kernel the bytes of each state buffer; every state has one of each.
     pub states: Vec<Vec<u64>>,
+    specs: Vec<ParamSpec>,
+    max_buffer: u64,
 }
 
 impl Layout {
@@ -107,41 +106,81 @@ impl Layout {
         kernels: usize,
         max_buffer: u64,
     ) -> Result<Self, Error> {
-        check_total(specs)?;
-        check_places(specs, buffer_sizes)?;
-        let mut arena = Packer::new(max_buffer);
-        let mut segments: Vec<_> = specs.iter().map(|spec| arrays(spec, &mut arena)).collect();
+        let (segments, arena, states) = Default::default();
+        let empty = Self { segments, arena, states, specs: Vec::new(), max_buffer };
+        empty.with(specs, buffer_sizes, kernels)
+    }
 
-        let mut order: Vec<_> = (0..specs.len()).filter(|&i| specs[i].len > 0).collect();
-        let key = |i: usize| {
-            let (params, grads) = (segments[i].params[0], segments[i].grads[0]);
-            (specs[i].kernel, params.buffer, grads.buffer, params.offset)
-        };
-        order.sort_by_key(|&i| key(i));
+    /// The layout with more parameters, whose arrays lie in buffers that it did not have before.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with(
+        &self,
+        specs: &[ParamSpec],
+        buffer_sizes: &[u64],
+        kernels: usize,
+    ) -> Result<Self, Error> {
+        let mut layout = self.clone();
+        layout.specs.extend_from_slice(specs);
+        check_total(&layout.specs)?;
+        check_places(&layout.specs, buffer_sizes)?;
+        let first = self.segments.len();
+        let mut arena = Packer::new(self.max_buffer, self.arena.len());
+        layout.segments.extend(specs.iter().map(|spec| arrays(spec, &mut arena)));
+        layout.arena.extend(arena.into_sizes());
 
-        let mut states: Vec<_> = (0..kernels).map(|_| Packer::new(max_buffer)).collect();
-        for &i in &order {
-            segments[i].states = states[specs[i].kernel].pack(specs[i].len, BufferId::States);
+        // States lie in the order in which dispatches go through them.
+        let mut order: Vec<_> = (first..layout.specs.len()).collect();
+        order.retain(|&param| layout.specs[param].len > 0);
+        order.sort_by_key(|&param| layout.place(param));
+        layout.states.resize(kernels.max(self.states.len()), Vec::new());
+        let packer = |sizes: &Vec<u64>| Packer::new(self.max_buffer, sizes.len());
+        let mut states: Vec<_> = layout.states.iter().map(packer).collect();
+        for param in order {
+            let spec = &layout.specs[param];
+            layout.segments[param].states = states[spec.kernel].pack(spec.len, BufferId::States);
         }
-        Ok(Self {
-            segments,
-            order,
-            arena: arena.into_sizes(),
-            states: states.into_iter().map(Packer::into_sizes).collect(),
-        })
+        for (sizes, packer) in layout.states.iter_mut().zip(states) {
+            sizes.extend(packer.into_sizes());
+        }
+        Ok(layout)
+    }
+
+    /// The layout with all parameters at these places; those without one stay in the arena.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn moved(
+        &self,
+        places: impl IntoIterator<Item = Option<[Place; 2]>>,
+        buffer_sizes: &[u64],
+    ) -> Result<Self, Error> {
+        let mut layout = self.clone();
+        for (spec, places) in layout.specs.iter_mut().zip(places) {
+            spec.places = places;
+        }
+        check_places(&layout.specs, buffer_sizes)?;
+        for (spec, segment) in layout.specs.iter().zip(&mut layout.segments) {
+            if let Some(places) = spec.places {
+                [segment.params, segment.grads] = at_places(places, spec.len);
+            }
+        }
+        Ok(layout)
+    }
+
+    /// What parameters are sorted by, so that those of one dispatch follow one another.
+    pub(crate) fn place(&self, param: usize) -> (usize, Option<(BufferId, BufferId, u64)>) {
+        let Segment { params, grads, .. } = &self.segments[param];
+        let first = params.first().zip(grads.first());
+        (self.specs[param].kernel, first.map(|(p, g)| (p.buffer, g.buffer, p.offset)))
     }
 }
 
 /// Where parameter and gradient lie: at the caller's places, or in the arena.
 fn arrays(spec: &ParamSpec, arena: &mut Packer) -> Segment {
     let (params, grads) = match spec.places {
-        Some(places) => {
-            let [params, grads] = places.map(|place| {
-                let buffer = BufferId::Caller(place.buffer);
-                vec![Run { buffer, offset: place.offset, first: 0, len: spec.len }]
-            });
-            (params, grads)
-        }
+        Some(places) => at_places(places, spec.len).into(),
         None => {
             let params = arena.pack(spec.len, BufferId::Params);
             let in_grads = |run: &Run| match run.buffer {
@@ -155,17 +194,26 @@ fn arrays(spec: &ParamSpec, arena: &mut Packer) -> Segment {
     Segment { params, grads, states: Vec::new() }
 }
 
+/// A parameter's and a gradient's elements at the caller's places.
+fn at_places(places: [Place; 2], len: u64) -> [Vec<Run>; 2] {
+    places.map(|Place { buffer, offset }| {
+        vec![Run { buffer: BufferId::Caller(buffer), offset, first: 0, len }]
+    })
+}
+
 /// Hands out whole blocks of as few buffers as a size limit allows.
 #[derive(Debug)]
 struct Packer {
     capacity: u64,
+    /// The number of buffers that were there before.
+    existing: usize,
     /// Blocks handed out from each buffer.
     used: Vec<u64>,
 }
 
 impl Packer {
-    fn new(max_buffer: u64) -> Self {
-        Self { capacity: (max_buffer / BLOCK_BYTES).max(1), used: Vec::new() }
+    fn new(max_buffer: u64, existing: usize) -> Self {
+        Self { capacity: (max_buffer / BLOCK_BYTES).max(1), existing, used: Vec::new() }
     }
 
     /// Places an array. It is split only if no single buffer can hold it.
@@ -183,7 +231,8 @@ impl Packer {
             let taken = wanted.min(room);
             let run_len = (taken * BLOCK).min(len - first);
             let offset = self.used[index] * BLOCK_BYTES;
-            runs.push(Run { buffer: buffer(index), offset, first, len: run_len });
+            let buffer = buffer(self.existing + index);
+            runs.push(Run { buffer, offset, first, len: run_len });
             self.used[index] += taken;
             first += run_len;
         }
@@ -320,7 +369,7 @@ mod tests {
             spec("empty too", 0, None),
         ];
         let layout = Layout::new(&specs, &[16, 16], 1, 1 << 20).expect("laid out");
-        assert_eq!(layout.order, [0]);
+        assert_eq!(layout.segments.iter().filter(|s| !s.params.is_empty()).count(), 2);
         assert_eq!(layout.arena, [] as [u64; 0]);
         assert_eq!(layout.states, [[BLOCK_BYTES]]);
     }

@@ -90,9 +90,15 @@
 //! A NaN in a gradient makes its element's parameter and states NaN, and no other's, except where the rule
 //! has trust ratios: there it reaches its whole tensor.
 //!
+//! # Schedules
+//!
+//! [`schedule`] has learning-rate schedules as functions of the step, to be composed and saved:
+//! `optimizer.set_lr(group, schedule.lr(step))?` before each step.
+//!
 //! # Features
 //!
 //! - `rayon` (default): [`CpuOptimizer::par_step`].
+//! - `serde`: schedules serialise and deserialise.
 //!
 //! wgpu's backends are your choice: depend on `wgpu` with the ones you want. It is re-exported as
 //! [`wgpu`](mod@wgpu), and there is one major version of this crate for each of wgpu's.
@@ -103,25 +109,38 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout))]
 
 mod contract;
+mod control;
 mod cpu;
 mod dyn_rule;
 mod error;
 pub mod format;
 mod gpu;
 mod groups;
+mod kernels;
 pub mod layout;
+mod number;
+mod pages;
+pub mod pattern;
 pub mod plan;
+mod power;
+pub mod program;
 pub mod reduction;
+mod request;
 mod rule;
 pub mod rules;
 mod run;
+pub mod schedule;
 pub mod shader;
+mod statistics;
+mod twins;
 mod values;
 
+pub use control::GradScaler;
 pub use cpu::{CpuBuilder, CpuOptimizer};
 pub use dyn_rule::DynRule;
 pub use error::{Check, Error};
 pub use gpu::{Builder, Optimizer, Param, Readback};
+pub use number::{Number, Step};
 pub use rule::{Before, Fields, MAX_STATES, Real, Rule, StateInit};
 pub use rules::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, LAMB, LARS, Lion, NAdam, RAdam, RMSprop,
@@ -129,5 +148,6 @@ pub use rules::{
 };
 #[doc(hidden)]
 pub use run::{Norms, Run, TrustRatio, View};
+pub use statistics::{NonFinite, ParameterNorms, ParameterStatistics, Statistics};
 pub use values::Values;
 pub use wgpu;

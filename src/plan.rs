@@ -37,15 +37,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Refuses a device on which a rule cannot run.
+    /// Refuses a device on which a rule cannot run, with statistics of its changes if it `watches`.
     ///
     /// # Errors
     /// A limit that is too low.
-    pub fn check(&self, rule: &dyn DynRule) -> Result<(), Error> {
+    pub fn check(&self, rule: &dyn DynRule, watches: bool) -> Result<(), Error> {
         need(
             "max_storage_buffers_per_shader_stage",
             self.max_storage_buffers_per_shader_stage,
-            storage_buffers(rule).into(),
+            storage_buffers(rule, watches).into(),
             format!("{} binds tables, parameters, gradients and every state", rule.name()),
         )?;
         let workgroup = || format!("a workgroup has {WORKGROUP_SIZE} threads");
@@ -103,8 +103,8 @@ impl Limits {
 pub struct Piece {
     /// The parameter's index.
     pub param: usize,
-    /// Its group's index among the groups of its kernel.
-    pub group: u32,
+    /// The index of its coefficients on its page.
+    pub entry: u32,
     /// The index of the first element within the parameter.
     pub first: u64,
     /// How many there are.
@@ -170,6 +170,8 @@ impl Window {
 pub struct Dispatch {
     /// The kernel's index.
     pub kernel: usize,
+    /// The page of coefficients that it reads.
+    pub page: usize,
     /// How the elements are reached.
     pub access: Access,
     /// The windows bound: parameters, gradients, and the one that all states share.
@@ -202,25 +204,39 @@ impl Dispatch {
                 // In range: a window has fewer than 2³² bytes.
                 let [param, grad, state] = start.map(|start| (start + first) as u32);
                 let live = BLOCK.min(piece.len - first) as u32;
-                table.push([param, grad, state, (piece.group << LIVE_BITS) + live]);
+                table.push([param, grad, state, (piece.entry << LIVE_BITS) + live]);
             }
         }
         table
     }
 }
 
-/// Cuts a layout into dispatches. `kernel_and_group` gives each parameter's kernel and its group's
-/// index among that kernel's groups.
+/// Where a parameter's coefficients are: a kernel, one of its pages, and an entry of that page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The kernel's index.
+    pub kernel: usize,
+    /// The page's index among the kernel's.
+    pub page: usize,
+    /// The entry's index on the page.
+    pub index: u32,
+}
+
+/// Cuts a layout into dispatches. `entries` gives each parameter's coefficients; those without any are
+/// left alone.
 ///
-/// Parameters whose buffers are shared share a dispatch as long as its windows fit the limits.
-pub fn plan(layout: &Layout, kernel_and_group: &[(usize, u32)], limits: &Limits) -> Vec<Dispatch> {
+/// Parameters whose buffers and page are shared share a dispatch as long as its windows fit the limits.
+pub fn plan(layout: &Layout, entries: &[Option<Entry>], limits: &Limits) -> Vec<Dispatch> {
     let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0 };
-    for &param in &layout.order {
+    let taking_part =
+        entries.iter().enumerate().filter_map(|(param, entry)| Some((param, (*entry)?)));
+    let mut order: Vec<_> = taking_part.collect();
+    order.sort_by_key(|&(param, entry)| (entry.kernel, entry.page, layout.place(param)));
+    for (param, entry) in order {
         let segment = &layout.segments[param];
-        let (kernel, group) = kernel_and_group[param];
         let arrays = [&segment.params, &segment.grads, &segment.states];
         for (buffers, first, len, offsets) in common_runs(arrays.map(Vec::as_slice)) {
-            planner.add(kernel, buffers, Piece { param, group, first, len, offsets });
+            planner.add(entry, buffers, Piece { param, entry: entry.index, first, len, offsets });
         }
     }
     planner.finish()
@@ -254,18 +270,18 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Adds a stretch of a parameter to the open dispatch, or to new ones where it does not fit.
-    fn add(&mut self, kernel: usize, buffers: [BufferId; 3], piece: Piece) {
+    fn add(&mut self, entry: Entry, buffers: [BufferId; 3], piece: Piece) {
         let most = self.limits.piece_elements();
         let mut rest = piece;
         while rest.len > most {
             let (piece, remainder) = rest.split(most);
-            self.add_piece(kernel, buffers, piece);
+            self.add_piece(entry, buffers, piece);
             rest = remainder;
         }
-        self.add_piece(kernel, buffers, rest);
+        self.add_piece(entry, buffers, rest);
     }
 
-    fn add_piece(&mut self, kernel: usize, buffers: [BufferId; 3], piece: Piece) {
+    fn add_piece(&mut self, entry: Entry, buffers: [BufferId; 3], piece: Piece) {
         let alignment = self.limits.min_storage_buffer_offset_alignment;
         let bytes = piece.len * ELEMENT_BYTES;
         let windows = std::array::from_fn(|k| {
@@ -273,7 +289,8 @@ impl Planner<'_> {
             Window::new(buffers[k], start, start + bytes, alignment)
         });
         if let Some(open) = self.dispatches.last_mut() {
-            let same = open.kernel == kernel && open.windows.map(|w| w.buffer) == buffers;
+            let same = (open.kernel, open.page) == (entry.kernel, entry.page)
+                && open.windows.map(|w| w.buffer) == buffers;
             let union: [Window; 3] = std::array::from_fn(|k| open.windows[k].union(windows[k]));
             let fits = union.iter().all(|w| w.size <= self.limits.max_storage_buffer_binding_size)
                 && self.open_blocks + piece.blocks() <= self.limits.grid_blocks();
@@ -287,7 +304,9 @@ impl Planner<'_> {
         self.open_blocks = piece.blocks();
         // `finish` sets access and grid, which depend on all pieces.
         let (access, grid) = (Access::Scalar, [0, 0]);
-        self.dispatches.push(Dispatch { kernel, access, windows, pieces: vec![piece], grid });
+        let Entry { kernel, page, .. } = entry;
+        let pieces = vec![piece];
+        self.dispatches.push(Dispatch { kernel, page, access, windows, pieces, grid });
     }
 
     /// Chooses each dispatch's access and grid.

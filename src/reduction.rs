@@ -1,46 +1,68 @@
 //! Which norms are added up to which: plain data, testable without a GPU.
 //!
-//! Each block has its partial norms. Workgroups add up rows of them, tensor by tensor, level by level,
+//! Each block has its partial sums. Workgroups add up rows of them, tensor by tensor, level by level,
 //! until each tensor has one entry. Since blocks and rows belong to tensors, not to dispatches, a tensor's
 //! norm has the same bits however it was cut into windows.
 
-use crate::plan::Dispatch;
+use crate::format::BLOCK;
+use crate::plan::{Dispatch, Piece};
 use crate::shader::SUM_LENGTH;
+use std::collections::BTreeMap;
 
-/// How the norms of one kernel's tensors are added up.
+/// How the partial sums of some tensors are added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reduction {
-    /// For each dispatch and each of its blocks the place of its partial norms, and its tensor's index.
-    pub tensors: Vec<Vec<[u32; 2]>>,
-    /// How many partial norms there are.
+    /// The parameters that take part, in the caller's order, with the place of their first partial sum.
+    starts: BTreeMap<usize, Start>,
+    /// How many partial sums there are.
     pub partials: u64,
     /// For each level its rows: where a row starts among the entries of the level before, and its length.
     /// A level's n-th row makes its n-th entry; the last level's entries are the tensors'.
     pub levels: Vec<Vec<[u32; 2]>>,
 }
 
+/// Where a parameter's sums are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Start {
+    /// Its number of blocks.
+    blocks: u64,
+    /// The place of its first block's partial sums.
+    partial: u64,
+    /// Its index among the tensors.
+    tensor: u32,
+}
+
 impl Reduction {
-    /// Of a kernel's dispatches, in which each tensor's pieces follow one another.
+    /// Of the parameters that these dispatches go through. A parameter's blocks are counted within it, in
+    /// whatever dispatch they are.
     pub fn new<'a>(dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Self {
-        let mut counts: Vec<u64> = Vec::new();
-        let mut last = None;
+        let mut starts: BTreeMap<usize, Start> = BTreeMap::new();
+        for piece in dispatches.into_iter().flat_map(|dispatch| &dispatch.pieces) {
+            starts.entry(piece.param).or_default().blocks += piece.blocks();
+        }
         let mut partials = 0;
-        let mut of_piece = |param: usize, blocks: u64| {
-            if last != Some(param) {
-                counts.push(0);
-                last = Some(param);
-            }
-            let tensor = counts.len() - 1;
-            counts[tensor] += blocks;
-            let places = (partials..partials + blocks).map(move |at| [at as u32, tensor as u32]);
-            partials += blocks;
-            places
+        for (start, tensor) in starts.values_mut().zip(0..) {
+            (start.partial, start.tensor) = (partials, tensor);
+            partials += start.blocks;
+        }
+        let levels = levels(starts.values().map(|start| start.blocks).collect());
+        Self { starts, partials, levels }
+    }
+
+    /// For each of a dispatch's blocks the place of its partial sums, and its tensor's index.
+    pub fn tensors(&self, dispatch: &Dispatch) -> Vec<[u32; 2]> {
+        let places = |piece: &Piece| {
+            let start = self.starts.get(&piece.param).copied().unwrap_or_default();
+            let first = start.partial + piece.first / BLOCK;
+            (first..first + piece.blocks()).map(move |place| [place as u32, start.tensor])
         };
-        let tensors = dispatches
-            .into_iter()
-            .map(|d| d.pieces.iter().flat_map(|p| of_piece(p.param, p.blocks())).collect())
-            .collect();
-        Self { tensors, partials, levels: levels(counts) }
+        dispatch.pieces.iter().flat_map(places).collect()
+    }
+
+    /// A parameter's index among the tensors, and the place of its first block and their number, if it takes part.
+    pub fn of(&self, param: usize) -> Option<(usize, u64, u64)> {
+        let start = self.starts.get(&param)?;
+        Some((start.tensor as usize, start.partial, start.blocks))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
+use crate::number::{Number, Step};
 use crate::run::{Norms, Run, View};
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -142,25 +143,31 @@ macro_rules! fields {
 
 crate::fields! {
     /// What happens to parameter and gradient before every rule, in this order:
-    /// `g ← sign·g`, `g ← g + weight_decay·p`, `p ← shrink·p`.
+    /// `g ← sign·g`, `g ← g` clamped to ±`limit`, `g ← g + weight_decay·p`, `p ← shrink·p`.
     pub struct Before {
-        /// −1 to maximize, 1 to minimize.
+        /// −1 to maximize, 1 to minimize; the optimizer multiplies it by what scales all gradients.
         sign,
         /// Coupled (L2) weight decay.
         weight_decay,
         /// 1 − lr·weight_decay of decoupled weight decay, or 1.
         shrink,
+        /// The largest magnitude that an element of the gradient keeps; set by the optimizer.
+        limit,
     }
 }
 
 impl Default for Before<f64> {
     /// Nothing happens.
     fn default() -> Self {
-        Self { sign: 1.0, weight_decay: 0.0, shrink: 1.0 }
+        Self { sign: 1.0, weight_decay: 0.0, shrink: 1.0, limit: f64::INFINITY }
     }
 }
 
 impl Before<f64> {
+    /// Where `sign` and `limit` are among all coefficients.
+    pub(crate) const SIGN: usize = 0;
+    pub(crate) const LIMIT: usize = 3;
+
     /// Minimization, or maximization by the negated gradient.
     #[must_use]
     pub fn maximize(self, maximize: bool) -> Self {
@@ -193,6 +200,8 @@ impl<T: Real> Before<T> {
     #[inline(always)]
     pub(crate) fn apply(&self, p: T, g: T) -> (T, T) {
         let g = self.sign * g;
+        // Written so that a NaN stays one.
+        let g = if g.abs() > self.limit { g.sign() * self.limit } else { g };
         let decayed = g + self.weight_decay * p;
         let g = if self.weight_decay == T::default() { g } else { decayed };
         (self.shrink * p, g)
@@ -225,7 +234,7 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     const WGSL: &'static str;
 
     /// Numbers equal for all elements of a group in one step.
-    type Coeffs<T: Real>: Fields<T>;
+    type Coeffs<T: Copy>: Fields<T>;
     /// Numbers that each element keeps from step to step.
     type State<T: Copy>: Fields<T>;
 
@@ -254,11 +263,13 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     }
     /// Takes the group's [`scalars`](Self::scalars) to this step, counted from 1, before its
     /// coefficients are asked for.
-    fn advance(&self, step: u64, scalars: &mut [f64]) {
+    fn advance<N: Number>(&self, step: Step<N>, scalars: &mut [N]) {
         let _ = (step, scalars);
     }
-    /// The coefficients of a step, counted from 1, in f64. Both drivers round them once.
-    fn coeffs(&self, step: u64, scalars: &[f64]) -> Self::Coeffs<f64>;
+    /// The coefficients of a step. Both drivers round them to their own type once. They are computed in
+    /// f64; where a step may be skipped, the GPU replays the operations that depend on it, with the same
+    /// result. So write them for any [`Number`]: `N::from` makes one of an f64.
+    fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> Self::Coeffs<N>;
     /// One element's step: the new parameter, and the new state in place.
     fn update<T: Real>(&self, c: &Self::Coeffs<T>, p: T, g: T, s: &mut Self::State<T>) -> T;
     /// Whether each tensor's learning rate is scaled by its trust ratio,

@@ -1,6 +1,6 @@
 //! Cautious Lion, the rule: everything that wgpu-optim wants to know of it.
 
-use wgpu_optim::{Before, Check, Error, Real, Rule, fields};
+use wgpu_optim::{Before, Check, Error, Number, Real, Rule, Step, fields};
 
 /// Lion that holds still wherever its direction disagrees with the present gradient's.
 ///
@@ -32,7 +32,7 @@ fields! {
 impl Rule for CautiousLion {
     const NAME: &'static str = "cautious_lion";
     const WGSL: &'static str = include_str!("cautious_lion.wgsl");
-    type Coeffs<T: Real> = Coeffs<T>;
+    type Coeffs<T: Copy> = Coeffs<T>;
     type State<T: Copy> = State<T>;
 
     fn lr(&self) -> f64 {
@@ -55,15 +55,15 @@ impl Rule for CautiousLion {
     fn initial_state(&self) -> State<Option<f64>> {
         State { exp_avg: Some(0.0) }
     }
-    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> Coeffs<f64> {
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> Coeffs<N> {
         let (beta1, beta2) = self.betas;
         Coeffs {
-            lr: self.lr,
-            beta1,
+            lr: self.lr.into(),
+            beta1: beta1.into(),
             // Subtracted here, in f64, rather than for each element in f32.
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            one_minus_beta2: (1.0 - beta2).into(),
         }
     }
     fn update<T: Real>(&self, c: &Coeffs<T>, p: T, g: T, s: &mut State<T>) -> T {

@@ -17,7 +17,7 @@ use cautious_lion::CautiousLion;
 use clap::Parser;
 use std::process::ExitCode;
 use wgpu_optim::format::Access;
-use wgpu_optim::shader::{self, Stage};
+use wgpu_optim::shader::{self, Extras, Stage, Variant};
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{CpuOptimizer, Error, Optimizer, Param, Real, Rule};
 
@@ -83,7 +83,9 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
 
 /// The kernel's WGSL: the rule between what the driver puts before and after it.
 fn composed() -> Result<String, Error> {
-    Ok(shader::link(&RULE, TENSORS.len(), Stage::Step, Access::Vec4, false)?.text)
+    let (stage, access, shared) = (Stage::Step, Access::Vec4, false);
+    let variant = Variant { stage, access, shared, extras: Extras::default() };
+    Ok(shader::link(&RULE, TENSORS.len(), &variant)?.text)
 }
 
 /// Whether all differences are mere rounding. A NaN is not.

@@ -1,6 +1,6 @@
 use super::*;
 use cautious_lion::{Coeffs, State};
-use wgpu_optim::Before;
+use wgpu_optim::{Before, Number, Step};
 
 fn differences<R: Rule>(rule: &R) -> [f64; 2] {
     let adapter = adapter().expect("these tests need a GPU or a software driver");
@@ -15,7 +15,7 @@ struct Careless(CautiousLion);
 impl Rule for Careless {
     const NAME: &'static str = "careless";
     const WGSL: &'static str = CautiousLion::WGSL;
-    type Coeffs<T: Real> = Coeffs<T>;
+    type Coeffs<T: Copy> = Coeffs<T>;
     type State<T: Copy> = State<T>;
 
     fn lr(&self) -> f64 {
@@ -33,7 +33,7 @@ impl Rule for Careless {
     fn initial_state(&self) -> State<Option<f64>> {
         self.0.initial_state()
     }
-    fn coeffs(&self, step: u64, scalars: &[f64]) -> Coeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> Coeffs<N> {
         Rule::coeffs(&self.0, step, scalars)
     }
     fn update<T: Real>(&self, c: &Coeffs<T>, p: T, g: T, s: &mut State<T>) -> T {

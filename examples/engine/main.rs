@@ -70,7 +70,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             );
         }
     }
-    let steps_per_second = trainer.optimizer.steps(0)? as f64 / start.elapsed().as_secs_f64();
+    let steps_per_second = trainer.steps()? as f64 / start.elapsed().as_secs_f64();
     println!("test accuracy {:.4}, {steps_per_second:.0} steps/s", trainer.evaluate()?.accuracy);
     Ok(())
 }

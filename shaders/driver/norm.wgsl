@@ -1,7 +1,6 @@
-// Sums up each block's squares, of the parameters and of the rule's directions, in a fixed order and
-// without atomics.
+// What a thread adds to its block's norms: the squares of the parameters and of the rule's directions.
 
-fn thread_norms(block: u32, thread: u32) -> Norms {
+fn thread_sum(block: u32, thread: u32) -> Norms {
     let row = table[block];
     let lanes = lanes_of(thread);
     let live = live_lanes(lanes, row);
@@ -18,22 +17,3 @@ fn thread_norms(block: u32, thread: u32) -> Norms {
     return Norms(squares(select(Real(0.0), p, live)), squares(select(Real(0.0), u, live)));
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn norm(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let block = block_of(workgroup, grid, invocation);
-    let thread = invocation % THREADS_PER_BLOCK;
-    // Every thread takes part in the barriers, also one that has nothing to add.
-    var own = Norms();
-    if block < arrayLength(&table) {
-        own = thread_norms(block, thread);
-    }
-    sums[invocation] = own;
-    sum_64(invocation, thread);
-    if thread == 0u && block < arrayLength(&table) {
-        norms[tensors[block].x] = sums[invocation];
-    }
-}

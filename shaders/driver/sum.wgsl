@@ -1,15 +1,15 @@
-// Adds up norms, a row a workgroup, in a fixed order and without atomics.
+// Adds up partial sums, a row a workgroup, in a fixed order and without atomics.
 
-// The first of each row's norms, and how many there are: at most SUM_LENGTH.
+// The first of each row's parts, and how many there are: at most SUM_LENGTH.
 @group(0) @binding(0) var<storage, read> rows: array<vec2<u32>>;
-@group(0) @binding(1) var<storage, read> parts: array<Norms>;
-@group(0) @binding(2) var<storage, read_write> totals: array<Norms>;
+@group(0) @binding(1) var<storage, read> parts: array<Summand>;
+@group(0) @binding(2) var<storage, read_write> totals: array<Summand>;
 
-fn part(row: vec2<u32>, index: u32) -> Norms {
+fn part(row: vec2<u32>, index: u32) -> Summand {
     if index < row.y {
         return parts[row.x + index];
     }
-    return Norms();
+    return Summand();
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -29,9 +29,7 @@ fn sum(
         part(row, invocation + 3u * WORKGROUP_SIZE),
     );
     sums[invocation] = plus(low, high);
-    halve(invocation, invocation, 128u);
-    halve(invocation, invocation, 64u);
-    sum_64(invocation, invocation);
+    sum_256(invocation);
     if invocation == 0u && index < arrayLength(&rows) {
         totals[index] = sums[0];
     }

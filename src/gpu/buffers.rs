@@ -2,12 +2,13 @@
 
 use crate::format::ELEMENT_BYTES;
 use crate::groups::Groups;
+use crate::kernels::Kernels;
 use crate::layout::{BufferId, Layout, Run};
 
 /// Every buffer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Buffers {
-    caller: Vec<wgpu::Buffer>,
+    pub caller: Vec<wgpu::Buffer>,
     params: Vec<wgpu::Buffer>,
     grads: Vec<wgpu::Buffer>,
     /// By kernel, state and shard.
@@ -22,6 +23,11 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
+    /// The buffer, the offset and the size in bytes.
+    pub fn source(&self) -> (&'a wgpu::Buffer, u64, u64) {
+        (self.buffer, self.run.offset, self.run.len * ELEMENT_BYTES)
+    }
+
     pub fn slice(&self) -> wgpu::BufferSlice<'a> {
         let Run { offset, len, .. } = self.run;
         self.buffer.slice(offset..offset + len * ELEMENT_BYTES)
@@ -41,27 +47,30 @@ const ARRAY_USAGES: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
     .union(wgpu::BufferUsages::COPY_DST);
 
 impl Buffers {
-    /// Creates the arena and the states. To be called within an error scope.
-    pub fn new(
+    /// Creates what the layout has and these buffers have not yet: more of the arena and of the states. To be
+    /// called within an error scope.
+    pub fn extend(
+        &mut self,
         device: &wgpu::Device,
-        caller: Vec<wgpu::Buffer>,
         layout: &Layout,
         groups: &Groups,
-        kernels: &[Vec<usize>],
-    ) -> Self {
-        let arena = |label: &str| -> Vec<_> {
-            layout.arena.iter().map(|&size| create(device, label, size, false)).collect()
-        };
-        let states = kernels.iter().enumerate().map(|(kernel, members)| {
-            let states = groups.groups[members[0]].rule.states();
-            let state = |index| State { device, layout, groups, kernel, members, index }.create();
-            (0..states.len()).map(state).collect()
-        });
-        Self {
-            states: states.collect(),
-            caller,
-            params: arena("wgpu-optim parameters"),
-            grads: arena("wgpu-optim gradients"),
+        kernels: &Kernels,
+    ) {
+        for (buffers, label) in
+            [(&mut self.params, "wgpu-optim parameters"), (&mut self.grads, "wgpu-optim gradients")]
+        {
+            let new = &layout.arena[buffers.len()..];
+            buffers.extend(new.iter().map(|&size| create(device, label, size, false)));
+        }
+        self.states.resize(kernels.len(), Vec::new());
+        for (kernel, states) in self.states.iter_mut().enumerate() {
+            let rule = kernels.rule(groups, kernel);
+            states.resize(rule.states().len(), Vec::new());
+            for (index, shards) in states.iter_mut().enumerate() {
+                let first = shards.len();
+                let state = State { device, layout, groups, kernels, kernel, index, first };
+                shards.extend(state.create());
+            }
         }
     }
 
@@ -86,38 +95,61 @@ impl Buffers {
     }
 }
 
-/// One state of one kernel, about to be created.
+/// One state of one kernel, about to have more buffers.
 struct State<'a> {
     device: &'a wgpu::Device,
     layout: &'a Layout,
     groups: &'a Groups,
+    kernels: &'a Kernels,
     kernel: usize,
-    members: &'a [usize],
     index: usize,
+    /// The index of its first new buffer.
+    first: usize,
 }
 
 impl State<'_> {
-    /// The state's buffers, all elements at the value they have before the first step.
+    /// The state's new buffers, all elements at the value they have before the first step.
     fn create(&self) -> Vec<wgpu::Buffer> {
+        let members = |&group: &usize| self.kernels.of(group) == self.kernel;
         let value = |group: usize| self.groups.groups[group].rule.states()[self.index].value as f32;
-        let filled = self.members.iter().any(|&group| value(group) != 0.0);
-        let name = self.groups.groups[self.members[0]].rule.states()[self.index].name;
+        let filled = (0..self.groups.groups.len()).filter(members).any(|group| value(group) != 0.0);
+        let name = self.kernels.rule(self.groups, self.kernel).states()[self.index].name;
         let label = format!("wgpu-optim {name}");
-        let buffers: Vec<_> = self.layout.states[self.kernel]
+        let buffers: Vec<_> = self.layout.states[self.kernel][self.first..]
             .iter()
             .map(|&size| create(self.device, &label, size, filled))
             .collect();
         if filled {
             for (segment, param) in self.layout.segments.iter().zip(&self.groups.params) {
-                if self.members.contains(&param.group) {
-                    fill(&buffers, &segment.states, value(param.group));
+                if members(&param.group) {
+                    self.fill(&buffers, &segment.states, value(param.group));
                 }
             }
             buffers.iter().for_each(wgpu::Buffer::unmap);
         }
         buffers
     }
+
+    /// Fills the runs that lie in new buffers, which are mapped since their creation.
+    fn fill(&self, buffers: &[wgpu::Buffer], runs: &[Run], value: f32) {
+        let chunk = vec![value; FILL_CHUNK];
+        let chunk: &[u8] = bytemuck::cast_slice(&chunk);
+        for run in runs {
+            let BufferId::States(shard) = run.buffer else { continue };
+            let Some(new) = shard.checked_sub(self.first) else { continue };
+            let part = Part { buffer: &buffers[new], run: *run };
+            // Fails only if the buffer could not be created, which the error scope reports.
+            let Ok(mut view) = part.slice().get_mapped_range_mut() else { continue };
+            for start in (0..view.len()).step_by(chunk.len()) {
+                let end = (start + chunk.len()).min(view.len());
+                view.slice(start..end).copy_from_slice(&chunk[..end - start]);
+            }
+        }
+    }
 }
+
+/// Elements written to a mapped buffer at a time.
+const FILL_CHUNK: usize = 1 << 14;
 
 fn create(device: &wgpu::Device, label: &str, size: u64, mapped: bool) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
@@ -126,23 +158,4 @@ fn create(device: &wgpu::Device, label: &str, size: u64, mapped: bool) -> wgpu::
         usage: ARRAY_USAGES,
         mapped_at_creation: mapped,
     })
-}
-
-/// Elements written to a mapped buffer at a time.
-const FILL_CHUNK: usize = 1 << 14;
-
-/// Fills runs of buffers that are mapped since their creation.
-fn fill(buffers: &[wgpu::Buffer], runs: &[Run], value: f32) {
-    let chunk = vec![value; FILL_CHUNK];
-    let chunk: &[u8] = bytemuck::cast_slice(&chunk);
-    for run in runs {
-        let BufferId::States(shard) = run.buffer else { continue };
-        let part = Part { buffer: &buffers[shard], run: *run };
-        // Fails only if the buffer could not be created, which the error scope reports.
-        let Ok(mut view) = part.slice().get_mapped_range_mut() else { continue };
-        for start in (0..view.len()).step_by(chunk.len()) {
-            let end = (start + chunk.len()).min(view.len());
-            view.slice(start..end).copy_from_slice(&chunk[..end - start]);
-        }
-    }
 }

@@ -1,14 +1,13 @@
 //! Pipelines, and dispatches ready to be recorded.
 
-use super::buffers::{Buffers, StateOf};
-use super::builder::{now, scoped};
-use super::coefficients::Coefficients;
+use super::coefficients::{Bound, Coefficients, Layouts};
+use super::guard::{now, scoped};
+use super::ring::Slot;
 use crate::contract::{self, Location};
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::format::Access;
-use crate::plan::{Dispatch, Window};
-use crate::shader::{self, Shader, Stage};
+use crate::shader::{self, Shader, Stage, Sums, Variant};
 use std::collections::HashMap;
 
 /// A dispatch with all that it binds, recorded anew in each step.
@@ -16,8 +15,7 @@ use std::collections::HashMap;
 pub(super) struct Recorded {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    /// The kernel whose groups' coefficients it reads, if any.
-    kernel: Option<usize>,
+    bound: Bound,
     grid: [u32; 2],
 }
 
@@ -26,13 +24,12 @@ impl Recorded {
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         coefficients: &Coefficients,
-        slot: usize,
+        slot: &Slot,
     ) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        if let Some(kernel) = self.kernel {
-            let (groups, offset) = coefficients.binding(kernel, slot);
-            pass.set_bind_group(1, groups, &[offset]);
+        if let Some((bind_group, offset)) = coefficients.binding(self.bound, slot) {
+            pass.set_bind_group(1, bind_group, &[offset]);
         }
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
@@ -41,91 +38,91 @@ impl Recorded {
 /// What is being done, in errors.
 const BUILDING: &str = "building the optimizer";
 
-/// A pipeline and the layout of its bind group 0.
-type Pipeline = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
-
-/// Makes dispatches ready, compiling each pipeline once.
-pub(super) struct Compiler<'a> {
-    pub device: &'a wgpu::Device,
-    buffers: &'a Buffers,
-    /// The layout of bind group 1.
-    groups_layout: &'a wgpu::BindGroupLayout,
-    pipelines: HashMap<(usize, Stage, Access, bool), Pipeline>,
-    sum: Option<Pipeline>,
+/// A kernel, by what tells it from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// A kernel's index, the entries of its pages, and what it does.
+    Rule(usize, usize, Variant),
+    Measure(Access),
+    Sum(Sums),
+    Gather,
+    Control,
 }
 
-impl<'a> Compiler<'a> {
-    pub fn new(
-        device: &'a wgpu::Device,
-        buffers: &'a Buffers,
-        coefficients: &'a Coefficients,
-    ) -> Self {
-        let groups_layout = &coefficients.layout;
-        Self { device, buffers, groups_layout, pipelines: HashMap::new(), sum: None }
+/// A pipeline and the layout of its bind group 0.
+#[derive(Debug, Clone)]
+struct Pipeline {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// Makes dispatches ready, compiling each pipeline once.
+#[derive(Debug)]
+pub(super) struct Compiler {
+    pub device: wgpu::Device,
+    pub layouts: Layouts,
+    pipelines: HashMap<Key, Pipeline>,
+}
+
+impl Compiler {
+    pub fn new(device: &wgpu::Device) -> Self {
+        let layouts = Layouts::new(device);
+        Self { device: device.clone(), layouts, pipelines: HashMap::new() }
     }
 
-    /// `groups` is the number of the kernel's groups; `table` is the dispatch's table; `extra` is bound
-    /// after the states.
-    pub fn ready(
+    /// A dispatch of a kernel that binds these buffers. `rule` is that of a rule's kernel.
+    pub fn ready<'b>(
         &mut self,
-        dispatch: &Dispatch,
-        stage: Stage,
-        rule: &dyn DynRule,
-        groups: usize,
-        table: wgpu::BufferBinding<'_>,
-        extra: Option<[wgpu::BufferBinding<'_>; 2]>,
-    ) -> Result<Recorded, Error> {
-        let kernel = dispatch.kernel;
-        let key = (kernel, stage, dispatch.access, dispatch.shared());
-        if !self.pipelines.contains_key(&key) {
-            let shader = shader::link(rule, groups, stage, dispatch.access, dispatch.shared())?;
-            let writable = writable(rule, stage, dispatch.shared());
-            let groups = Some(self.groups_layout);
-            let compiled = self.compile(Some(rule), &shader, &writable, groups)?;
-            self.pipelines.insert(key, compiled);
-        }
-        let [params, grads, states] = dispatch.windows;
-        let array = StateOf::default();
-        let mut buffers = vec![table, self.binding(params, array), self.binding(grads, array)];
-        let states = (0..self.buffers.states(kernel))
-            .map(|state| self.binding(states, StateOf { kernel, state }));
-        buffers.extend(states);
-        buffers.extend(extra.into_iter().flatten());
-        let pipeline = &self.pipelines[&key];
-        Ok(Recorded {
-            bind_group: self.bind_group(&pipeline.1, buffers),
-            pipeline: pipeline.0.clone(),
-            kernel: Some(kernel),
-            grid: dispatch.grid,
-        })
-    }
-
-    /// A dispatch that adds up norms: rows, parts and totals.
-    pub fn sum(
-        &mut self,
-        buffers: [wgpu::BufferBinding<'_>; 3],
+        key: Key,
+        rule: Option<&dyn DynRule>,
+        buffers: impl IntoIterator<Item = wgpu::BufferBinding<'b>>,
+        bound: Bound,
         grid: [u32; 2],
     ) -> Result<Recorded, Error> {
-        let pipeline = match self.sum.take() {
-            Some(pipeline) => pipeline,
-            None => self.compile(None, &shader::link_sum(), &[false, false, true], None)?,
-        };
-        let bind_group = self.bind_group(&pipeline.1, buffers);
-        let recorded = Recorded { bind_group, pipeline: pipeline.0.clone(), kernel: None, grid };
-        self.sum = Some(pipeline);
-        Ok(recorded)
+        if !self.pipelines.contains_key(&key) {
+            let pipeline = self.compile(key, rule)?;
+            self.pipelines.insert(key, pipeline);
+        }
+        let Pipeline { pipeline, layout } = &self.pipelines[&key];
+        let bind_group = self.bind_group(layout, buffers);
+        Ok(Recorded { pipeline: pipeline.clone(), bind_group, bound, grid })
+    }
+
+    fn compile(&self, key: Key, rule: Option<&dyn DynRule>) -> Result<Pipeline, Error> {
+        let page = Some(&self.layouts.page);
+        let request = Some(&self.layouts.request);
+        match (key, rule) {
+            (Key::Rule(_, entries, variant), Some(rule)) => {
+                let shader = shader::link(rule, entries, &variant)?;
+                self.pipeline(Some(rule), &shader, &writable(rule, &variant), page)
+            }
+            (Key::Measure(access), _) => {
+                let writable = [false, false, false, true];
+                self.pipeline(None, &shader::link_measure(access), &writable, None)
+            }
+            (Key::Sum(sums), _) => {
+                self.pipeline(None, &shader::link_sum(sums), &[false, false, true], None)
+            }
+            (Key::Control, _) => {
+                let writable = [false, true, true, true, true];
+                self.pipeline(None, &shader::link_control(), &writable, request)
+            }
+            (Key::Gather | Key::Rule(..), _) => {
+                self.pipeline(None, &shader::link_gather(), &[false, true], None)
+            }
+        }
     }
 
     /// `rule` is the shader's, if it is one's; `writable` says of each binding of group 0 whether it is
     /// written.
-    fn compile(
+    fn pipeline(
         &self,
         rule: Option<&dyn DynRule>,
         shader: &Shader,
         writable: &[bool],
         groups_layout: Option<&wgpu::BindGroupLayout>,
     ) -> Result<Pipeline, Error> {
-        let label = format!("wgpu-optim {}", rule.map_or("norms", DynRule::name));
+        let label = format!("wgpu-optim {}", rule.map_or(shader.entry_point, DynRule::name));
         let storage = |&writable: &bool| wgpu::BufferBindingType::Storage { read_only: !writable };
         let entries: Vec<_> = writable
             .iter()
@@ -155,8 +152,8 @@ impl<'a> Compiler<'a> {
             },
             cache: None,
         };
-        match (scoped(self.device, || self.device.create_compute_pipeline(&descriptor)), rule) {
-            ((pipeline, None), _) => Ok((pipeline, layout)),
+        match (scoped(&self.device, || self.device.create_compute_pipeline(&descriptor)), rule) {
+            ((pipeline, None), _) => Ok(Pipeline { pipeline, layout }),
             ((_, Some(error @ wgpu::Error::OutOfMemory { .. })), _) | ((_, Some(error)), None) => {
                 Err(Error::device(BUILDING, error))
             }
@@ -177,7 +174,7 @@ impl<'a> Compiler<'a> {
             label: Some(label),
             source: wgpu::ShaderSource::Wgsl(shader.text.as_str().into()),
         };
-        let (module, error) = scoped(self.device, || self.device.create_shader_module(descriptor));
+        let (module, error) = scoped(&self.device, || self.device.create_shader_module(descriptor));
         let Some(error) = error else {
             return Ok(module);
         };
@@ -215,23 +212,21 @@ impl<'a> Compiler<'a> {
             entries: &entries,
         })
     }
-
-    fn binding(&self, window: Window, of: StateOf) -> wgpu::BufferBinding<'_> {
-        wgpu::BufferBinding {
-            buffer: self.buffers.get(window.buffer, of),
-            offset: window.offset,
-            size: wgpu::BufferSize::new(window.size),
-        }
-    }
 }
 
-/// Which bindings of group 0 a stage of a rule writes, in the order of `shader::link`.
-fn writable(rule: &dyn DynRule, stage: Stage, shared: bool) -> Vec<bool> {
-    let step = stage == Stage::Step;
-    let mut writable = vec![false, step, step && shared];
+/// Which bindings of group 0 a kernel of a rule writes, in the order of `shader::link`.
+fn writable(rule: &dyn DynRule, variant: &Variant) -> Vec<bool> {
+    let step = variant.stage == Stage::Step;
+    let mut writable = vec![false, step, variant.writes_grads()];
     writable.extend(rule.states().iter().map(|_| step));
-    if rule.trust_ratio().is_some() {
-        writable.extend([false, !step]);
+    if rule.trust_ratio().is_some() || variant.sums() {
+        writable.push(false);
+    }
+    if step && rule.trust_ratio().is_some() {
+        writable.push(false);
+    }
+    if variant.sums() {
+        writable.push(true);
     }
     writable
 }

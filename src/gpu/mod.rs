@@ -2,23 +2,38 @@
 
 mod buffers;
 mod builder;
+mod change;
 mod coefficients;
 mod commands;
+mod decision;
+mod guard;
 mod kernel;
+mod param;
 mod readback;
+mod ring;
+mod scratch;
 mod tables;
 
-pub use builder::{Builder, Param};
+pub use builder::Builder;
+pub use param::Param;
 pub use readback::Readback;
 
-use crate::dyn_rule::DynRule;
+use crate::control::{Control, Scale};
 use crate::error::Error;
+use crate::format::ELEMENT_BYTES;
 use crate::groups::Groups;
+use crate::kernels::Kernels;
 use crate::layout::Layout;
+use crate::pages::Pages;
+use crate::statistics::{self, Statistics};
 use crate::values::Values;
 use buffers::{Buffers, Part, StateOf};
 use coefficients::Coefficients;
-use kernel::Recorded;
+use commands::Commands;
+use decision::Decision;
+use guard::guarded;
+use kernel::Compiler;
+use scratch::Scratch;
 
 /// A fused optimizer: updates all parameters of a model in a few dispatches, recorded into commands
 /// of yours.
@@ -34,13 +49,27 @@ use kernel::Recorded;
 pub struct Optimizer {
     device: wgpu::Device,
     queue: wgpu::Queue,
+    control: Control,
     groups: Groups,
-    /// The kernel of each group.
-    kernel_of_group: Vec<usize>,
+    kernels: Kernels,
+    /// As the caller described them.
+    params: Vec<Param>,
     layout: Layout,
     buffers: Buffers,
-    recorded: Vec<Recorded>,
-    coefficients: Coefficients,
+    compiler: Compiler,
+    scratch: Scratch,
+    /// Where the GPU decides on steps.
+    decision: Option<Decision>,
+    /// `None` if something changed since the last step.
+    ready: Option<Ready>,
+    /// Kept while its pages stay the same.
+    coefficients: Option<(Pages, Coefficients)>,
+}
+
+/// A step, ready to be recorded.
+#[derive(Debug)]
+struct Ready {
+    commands: Commands,
 }
 
 impl Optimizer {
@@ -49,14 +78,43 @@ impl Optimizer {
         Builder::default()
     }
 
+    /// An optimizer without parameters.
+    fn new(device: &wgpu::Device, queue: &wgpu::Queue, control: Control) -> Result<Self, Error> {
+        let layout = Layout::new(&[], &[], 0, device.limits().max_buffer_size)?;
+        guarded(device, "building the optimizer", || {
+            let scale = Scale::new(&control);
+            let decision = control.decides().then(|| Decision::new(device, queue, &scale, 0));
+            Self {
+                device: device.clone(),
+                queue: queue.clone(),
+                control,
+                groups: Groups::default(),
+                kernels: Kernels::default(),
+                params: Vec::new(),
+                layout,
+                buffers: Buffers::default(),
+                compiler: Compiler::new(device),
+                scratch: Scratch::default(),
+                decision,
+                ready: None,
+                coefficients: None,
+            }
+        })
+    }
+
     /// Records one step, in a compute pass of its own.
     ///
     /// It reads the gradients as they are when the commands run.
     ///
     /// # Errors
-    /// The device could not create room for more unfinished steps than ever before. Nothing is
-    /// recorded then, and no step counted.
+    /// The device could not create what is needed: room for more unfinished steps than ever before, or,
+    /// where parameters were added, moved or frozen, the commands for it. Nothing is recorded then, and no
+    /// step counted.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        self.prepare()?;
+        if let Some(decision) = &mut self.decision {
+            decision.copy_outgrown(encoder);
+        }
         let descriptor =
             wgpu::ComputePassDescriptor { label: Some("wgpu-optim step"), timestamp_writes: None };
         self.step_in_pass(&mut encoder.begin_compute_pass(&descriptor))
@@ -66,15 +124,32 @@ impl Optimizer {
     /// set.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// As [`Self::step`]; or the GPU counts steps, and so many parameters were added or frozen that their
+    /// counts need more room, which only [`Self::step`] can make.
     pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
-        let slot = self.coefficients.upload(&self.device, &self.queue, &mut self.groups)?;
+        self.prepare()?;
+        if self.decision.as_ref().is_some_and(|decision| decision.outgrown().is_some()) {
+            return Err(Error::Setting {
+                expected: "the first step after parameters were added or frozen to be recorded by \
+                           `step`, which copies their step counts to a larger buffer"
+                    .into(),
+                remedy: "Record this one step by `step`; later ones may be recorded in passes"
+                    .into(),
+            });
+        }
+        let (Some(Ready { commands }), Some((pages, coefficients))) =
+            (&self.ready, &mut self.coefficients)
+        else {
+            return Ok(());
+        };
+        let (groups, control) = (&mut self.groups, &self.control);
+        let slot = coefficients.upload(&self.device, &self.queue, groups, control, pages)?;
+        for dispatch in &commands.recorded {
+            dispatch.record(pass, coefficients, &slot);
+        }
         // The slot is free again when the commands have run, or were dropped without running.
         let in_use = slot.in_use;
         pass.on_submitted_work_done(move || drop(in_use));
-        for dispatch in &self.recorded {
-            dispatch.record(pass, &self.coefficients, slot.index);
-        }
         Ok(())
     }
 
@@ -157,56 +232,131 @@ impl Optimizer {
         self.read(param, &self.state_parts(param, state)?)
     }
 
-    /// The number of groups, which are counted from 0 in the order they were added.
-    pub fn groups(&self) -> usize {
-        self.groups.groups.len()
-    }
-
-    /// The rule of a group, with its present hyperparameters.
+    /// Reads what is known of the latest step: copies it, in a submission of its own, after all submissions so
+    /// far. Norms of each parameter need [`Builder::statistics`].
     ///
     /// # Errors
-    /// There is no such group.
-    pub fn rule(&self, group: usize) -> Result<&dyn DynRule, Error> {
-        Ok(self.groups.get(group)?.rule.as_ref())
+    /// The optimizer was built without anything that the GPU decides on: a norm to clip by, a scaler or
+    /// statistics; or there is no memory for the copy.
+    pub fn read_statistics(&self) -> Result<Readback<Statistics>, Error> {
+        let Some(decision) = &self.decision else {
+            return Err(Error::Setting {
+                expected: "an optimizer that was built with `statistics`, `clip_grad_norm` or \
+                           `grad_scaler`"
+                    .into(),
+                remedy: "Ask for one of them when the optimizer is built".into(),
+            });
+        };
+        let commands = self.ready.as_ref().map(|ready| &ready.commands);
+        let blocks = commands.and_then(|commands| commands.blocks.as_ref());
+        let source = |(index, param): (usize, &crate::groups::Param)| {
+            let of = blocks.and_then(|blocks| blocks.of(index));
+            statistics::Source {
+                name: param.name.clone(),
+                clock: param.clock,
+                tensor: of.map(|(tensor, ..)| tensor),
+                blocks: of.map(|(_, first, count)| (first, count)),
+            }
+        };
+        let sources: Vec<_> = self.groups.params.iter().enumerate().map(source).collect();
+        let watched = commands.and_then(|commands| commands.watched.as_ref());
+        let mut buffers = vec![&decision.report, decision.counted()];
+        buffers.extend(watched.iter().flat_map(|watched| [&watched.measures, &watched.changes]));
+        let parts: Vec<_> = buffers.iter().map(|buffer| (*buffer, 0, buffer.size())).collect();
+        Readback::start(&self.device, &self.queue, &parts, move |words| {
+            let sums = match &words[2..] {
+                [measures, changes] => Some([measures.as_slice(), changes]),
+                _ => None,
+            };
+            statistics::decode(&words[0], &words[1], sums, &sources)
+        })
     }
 
-    /// Steps recorded for a group.
+    /// Steps recorded for a parameter while it was not frozen. Where steps may be skipped, this counts
+    /// skipped ones too; the GPU knows better.
     ///
     /// # Errors
-    /// There is no such group.
-    pub fn steps(&self, group: usize) -> Result<u64, Error> {
-        Ok(self.groups.get(group)?.steps)
+    /// The name is unknown.
+    pub fn steps(&self, name: &str) -> Result<u64, Error> {
+        let param = &self.groups.params[self.groups.find(name)?];
+        Ok(self.groups.clocks[param.clock].steps)
     }
 
-    /// Changes a group's learning rate from the next recorded step on. Nothing is recompiled.
+    /// Sets the number of steps that a parameter has behind it, as when a run is resumed.
     ///
     /// # Errors
-    /// There is no such group, or the rate is out of range.
-    pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
-        self.groups.set_lr(group, lr)
+    /// The name is unknown.
+    pub fn set_steps(&mut self, name: &str, steps: u64) -> Result<(), Error> {
+        let param = self.groups.find(name)?;
+        self.groups.set_steps(param, steps);
+        self.ready = None;
+        Ok(())
     }
 
-    /// Changes a group's hyperparameters from the next recorded step on. Nothing is recompiled.
+    crate::twins::optimizer_methods!();
+
+    /// Records that all gradients are zeroed, those of frozen parameters too. [`Builder::zero_grad`] does it
+    /// within the step, for less.
     ///
     /// # Errors
-    /// There is no such group, the rule or its options are others, or a value is out of range.
-    pub fn set_rule(
-        &mut self,
-        group: usize,
-        rule: impl Into<Box<dyn DynRule>>,
-    ) -> Result<(), Error> {
-        self.groups.set_rule(group, rule.into())
+    /// Your gradient buffers lack `COPY_DST`. Nothing is recorded then.
+    pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        for param in 0..self.params.len() {
+            self.check_usage(param, &self.grad_parts(param), wgpu::BufferUsages::COPY_DST)?;
+        }
+        let mut last: Option<(&wgpu::Buffer, u64, u64)> = None;
+        let mut clear = |(buffer, start, end): (&wgpu::Buffer, u64, u64)| {
+            encoder.clear_buffer(buffer, start, Some(end - start));
+        };
+        for param in 0..self.params.len() {
+            for Part { buffer, run } in self.grad_parts(param) {
+                let end = run.offset + run.len * ELEMENT_BYTES;
+                last = match last {
+                    // Neighbours are cleared together; between those of the arena is only padding.
+                    Some((same, start, before))
+                        if same == buffer
+                            && (before == run.offset
+                                || (run.buffer.is_owned() && before < run.offset)) =>
+                    {
+                        Some((buffer, start, end))
+                    }
+                    other => {
+                        other.into_iter().for_each(&mut clear);
+                        Some((buffer, run.offset, end))
+                    }
+                };
+            }
+        }
+        last.into_iter().for_each(clear);
+        Ok(())
+    }
+
+    /// The loss scale, an f32 at the start of a buffer of 16 bytes that can be bound as a uniform or as
+    /// storage: multiply the loss by it. Steps change it when they run.
+    ///
+    /// # Errors
+    /// The optimizer was built without [`Builder::grad_scaler`].
+    pub fn loss_scale(&self) -> Result<&wgpu::Buffer, Error> {
+        self.control.scaler()?;
+        match &self.decision {
+            Some(decision) => Ok(&decision.scale),
+            None => Err(Error::device("finding the loss scale", "it has no buffer")),
+        }
     }
 
     /// Dispatches in a step.
-    pub fn dispatches(&self) -> usize {
-        self.recorded.len()
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn dispatches(&mut self) -> Result<usize, Error> {
+        self.prepare()?;
+        Ok(self.ready.as_ref().map_or(0, |ready| ready.commands.recorded.len()))
     }
 
     /// A state's elements.
     fn state_parts(&self, param: usize, state: &str) -> Result<Vec<Part<'_>>, Error> {
         let state = self.groups.find_state(param, state)?;
-        let kernel = self.kernel_of_group[self.groups.params[param].group];
+        let kernel = self.kernels.of(self.groups.params[param].group);
         let runs = &self.layout.segments[param].states;
         Ok(self.buffers.parts(runs, StateOf { kernel, state }))
     }
@@ -237,7 +387,11 @@ impl Optimizer {
 
     fn read(&self, param: usize, parts: &[Part<'_>]) -> Result<Readback, Error> {
         self.check_usage(param, parts, wgpu::BufferUsages::COPY_SRC)?;
-        Readback::start(&self.device, &self.queue, parts)
+        let parts: Vec<_> = parts.iter().map(Part::source).collect();
+        let floats = |words: Vec<Vec<u32>>| {
+            words.iter().flatten().copied().map(f32::from_bits).collect::<Vec<f32>>()
+        };
+        Readback::start(&self.device, &self.queue, &parts, floats)
     }
 
     /// Refuses a caller's buffer that was made without a usage that is needed.
@@ -248,6 +402,6 @@ impl Optimizer {
         needed: wgpu::BufferUsages,
     ) -> Result<(), Error> {
         let name = &self.groups.params[param].name;
-        parts.iter().try_for_each(|part| builder::check_usage(name, part.buffer, needed))
+        parts.iter().try_for_each(|part| guard::check_usage(name, part.buffer, needed))
     }
 }

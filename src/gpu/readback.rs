@@ -1,8 +1,8 @@
 //! Values on their way back from the GPU.
 
-use super::buffers::Part;
-use super::builder::guarded;
+use super::guard::guarded;
 use crate::error::Error;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,26 @@ use std::time::Duration;
 
 /// Values that were copied for reading. Wait for them ([`Self::wait`]), or `.await` them while
 /// something else polls the device.
-#[derive(Debug)]
 #[must_use = "the values come by `wait` or `.await`"]
-pub struct Readback {
+pub struct Readback<T = Vec<f32>> {
     device: wgpu::Device,
     submission: Option<wgpu::SubmissionIndex>,
     staging: Vec<wgpu::Buffer>,
     progress: Arc<Progress>,
+    decode: Decode<T>,
 }
+
+/// Makes values of the words of each buffer read.
+type Decode<T> = Box<dyn Fn(Vec<Vec<u32>>) -> T + Send + Sync>;
+
+impl<T> Debug for Readback<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readback").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+/// A range of a buffer that is read: the buffer, an offset and a size in bytes.
+pub(super) type Source<'a> = (&'a wgpu::Buffer, u64, u64);
 
 /// What the mapping callbacks have said so far, and a way to hear of the last.
 #[derive(Debug, Default)]
@@ -40,12 +52,13 @@ const DURING: &str = "reading values back";
 /// How long callbacks may take to run on another thread once the device has finished.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Readback {
+impl<T> Readback<T> {
     /// Copies parts of buffers and submits the copy.
     pub(super) fn start(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        parts: &[Part<'_>],
+        parts: &[Source<'_>],
+        decode: impl Fn(Vec<Vec<u32>>) -> T + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let progress = Arc::new(Progress::default());
         lock(&progress.state).pending = parts.len();
@@ -53,19 +66,20 @@ impl Readback {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
                 label: Some("wgpu-optim readback"),
             });
-            let copy = |part: &Part<'_>| copy(device, &mut encoder, part, &progress);
+            let copy = |part: &Source<'_>| copy(device, &mut encoder, *part, &progress);
             let staging: Vec<_> = parts.iter().map(copy).collect();
             let submission = (!staging.is_empty()).then(|| queue.submit([encoder.finish()]));
             (staging, submission)
         })?;
-        Ok(Self { device: device.clone(), submission, staging, progress })
+        let decode = Box::new(decode);
+        Ok(Self { device: device.clone(), submission, staging, progress, decode })
     }
 
     /// Waits for the values, polling the device. In a browser use `.await`.
     ///
     /// # Errors
     /// The device was lost.
-    pub fn wait(self) -> Result<Vec<f32>, Error> {
+    pub fn wait(self) -> Result<T, Error> {
         if let Some(submission_index) = &self.submission {
             let poll = wgpu::PollType::Wait {
                 submission_index: Some(submission_index.clone()),
@@ -95,23 +109,22 @@ impl Readback {
     }
 
     /// The values, once all is mapped.
-    fn values(&self) -> Result<Vec<f32>, Error> {
-        let mut values = Vec::new();
+    fn values(&self) -> Result<T, Error> {
+        let mut words = Vec::new();
         if lock(&self.progress.state).failed {
             return Err(Error::device(DURING, "the copy could not be mapped"));
         }
         for buffer in &self.staging {
             let view = buffer.slice(..).get_mapped_range();
             let view = view.map_err(|error| Error::device(DURING, error))?;
-            values
-                .extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            words.push(bytemuck::pod_collect_to_vec(&view));
         }
-        Ok(values)
+        Ok((self.decode)(words))
     }
 }
 
-impl Future for Readback {
-    type Output = Result<Vec<f32>, Error>;
+impl<T> Future for Readback<T> {
+    type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = lock(&self.progress.state);
@@ -128,18 +141,16 @@ impl Future for Readback {
 fn copy(
     device: &wgpu::Device,
     encoder: &mut wgpu::CommandEncoder,
-    part: &Part<'_>,
+    (source, offset, size): Source<'_>,
     progress: &Arc<Progress>,
 ) -> wgpu::Buffer {
-    let source = part.slice();
-    let size = source.size();
     let staging = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("wgpu-optim readback"),
         size,
         usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    encoder.copy_buffer_to_buffer(source.buffer(), source.offset(), &staging, 0, size);
+    encoder.copy_buffer_to_buffer(source, offset, &staging, 0, size);
     let report = Report { progress: progress.clone(), mapped: false };
     encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
         let mut report = report;

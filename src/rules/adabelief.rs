@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// AdaBelief: Adam that divides by how far the gradient strays from its own running mean.
@@ -79,7 +80,7 @@ crate::fields! {
 impl Rule for AdaBelief {
     const NAME: &'static str = "adabelief";
     const WGSL: &'static str = wgsl!("adabelief");
-    type Coeffs<T: Real> = AdaBeliefCoeffs<T>;
+    type Coeffs<T: Copy> = AdaBeliefCoeffs<T>;
     type State<T: Copy> = AdaBeliefState<T>;
 
     fn lr(&self) -> f64 {
@@ -104,18 +105,18 @@ impl Rule for AdaBelief {
     fn initial_state(&self) -> AdaBeliefState<Option<f64>> {
         AdaBeliefState { exp_avg: Some(0.0), exp_avg_var: Some(0.0) }
     }
-    fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdaBeliefCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdaBeliefCoeffs<N> {
         let (beta1, beta2) = self.betas;
-        let t = step as f64;
+        let one = N::from(1.0);
         AdaBeliefCoeffs {
-            step_size: self.lr / (1.0 - beta1.powf(t)),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            inv_sqrt_bias2: 1.0 / (1.0 - beta2.powf(t)).sqrt(),
-            eps: self.eps,
-            eps_root: self.eps_root,
+            step_size: N::from(self.lr) / (one - step.power(beta1)),
+            beta1: beta1.into(),
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            one_minus_beta2: (1.0 - beta2).into(),
+            inv_sqrt_bias2: one / (one - step.power(beta2)).sqrt(),
+            eps: self.eps.into(),
+            eps_root: self.eps_root.into(),
         }
     }
     #[inline(always)]

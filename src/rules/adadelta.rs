@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// Adadelta: AdaGrad over a running mean, with steps in the parameter's own units.
@@ -62,7 +63,7 @@ crate::fields! {
 impl Rule for Adadelta {
     const NAME: &'static str = "adadelta";
     const WGSL: &'static str = wgsl!("adadelta");
-    type Coeffs<T: Real> = AdadeltaCoeffs<T>;
+    type Coeffs<T: Copy> = AdadeltaCoeffs<T>;
     type State<T: Copy> = AdadeltaState<T>;
 
     fn lr(&self) -> f64 {
@@ -85,8 +86,13 @@ impl Rule for Adadelta {
     fn initial_state(&self) -> AdadeltaState<Option<f64>> {
         AdadeltaState { square_avg: Some(0.0), acc_delta: Some(0.0) }
     }
-    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> AdadeltaCoeffs<f64> {
-        AdadeltaCoeffs { lr: self.lr, rho: self.rho, one_minus_rho: 1.0 - self.rho, eps: self.eps }
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> AdadeltaCoeffs<N> {
+        AdadeltaCoeffs {
+            lr: self.lr.into(),
+            rho: self.rho.into(),
+            one_minus_rho: (1.0 - self.rho).into(),
+            eps: self.eps.into(),
+        }
     }
     #[inline(always)]
     fn update<T: Real>(&self, c: &AdadeltaCoeffs<T>, p: T, g: T, s: &mut AdadeltaState<T>) -> T {

@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// AdaGrad: each element's steps shrink with the root of the sum of its squared gradients.
@@ -69,7 +70,7 @@ crate::fields! {
 impl Rule for Adagrad {
     const NAME: &'static str = "adagrad";
     const WGSL: &'static str = wgsl!("adagrad");
-    type Coeffs<T: Real> = AdagradCoeffs<T>;
+    type Coeffs<T: Copy> = AdagradCoeffs<T>;
     type State<T: Copy> = AdagradState<T>;
 
     fn lr(&self) -> f64 {
@@ -96,9 +97,13 @@ impl Rule for Adagrad {
     fn initial_state(&self) -> AdagradState<Option<f64>> {
         AdagradState { sum: Some(self.initial_accumulator_value) }
     }
-    fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdagradCoeffs<f64> {
-        let elapsed = step.saturating_sub(1) as f64;
-        AdagradCoeffs { step_size: self.lr / (1.0 + elapsed * self.lr_decay), eps: self.eps }
+    fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdagradCoeffs<N> {
+        let (lr, one) = (N::from(self.lr), N::from(1.0));
+        let elapsed = step.number() - one;
+        AdagradCoeffs {
+            step_size: lr / (one + elapsed * self.lr_decay.into()),
+            eps: self.eps.into(),
+        }
     }
     #[inline(always)]
     fn update<T: Real>(&self, c: &AdagradCoeffs<T>, p: T, g: T, s: &mut AdagradState<T>) -> T {

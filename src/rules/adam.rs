@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// Adam: steps of about `lr` each, by a running mean of the gradient over the root of a running mean
@@ -109,7 +110,7 @@ impl Adam {
 impl Rule for Adam {
     const NAME: &'static str = "adam";
     const WGSL: &'static str = wgsl!("adam");
-    type Coeffs<T: Real> = AdamCoeffs<T>;
+    type Coeffs<T: Copy> = AdamCoeffs<T>;
     type State<T: Copy> = AdamState<T>;
 
     fn lr(&self) -> f64 {
@@ -134,20 +135,20 @@ impl Rule for Adam {
             max_exp_avg_sq: self.amsgrad.then_some(0.0),
         }
     }
-    fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdamCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdamCoeffs<N> {
         let (beta1, beta2) = self.betas;
-        let t = step as f64;
-        let bias2 = 1.0 - beta2.powf(t);
+        let one = N::from(1.0);
+        let bias2 = one - step.power(beta2);
         let corrected_before = self.amsgrad && self.max_after_correction;
         AdamCoeffs {
-            step_size: self.lr / (1.0 - beta1.powf(t)),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            inv_sqrt_bias2: if corrected_before { 1.0 } else { 1.0 / bias2.sqrt() },
-            max_scale: if corrected_before { 1.0 / bias2 } else { 1.0 },
-            eps: self.eps,
+            step_size: N::from(self.lr) / (one - step.power(beta1)),
+            beta1: beta1.into(),
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            one_minus_beta2: (1.0 - beta2).into(),
+            inv_sqrt_bias2: if corrected_before { one } else { one / bias2.sqrt() },
+            max_scale: if corrected_before { one / bias2 } else { one },
+            eps: self.eps.into(),
         }
     }
     #[inline(always)]
@@ -208,7 +209,7 @@ impl AdamW {
 impl Rule for AdamW {
     const NAME: &'static str = "adamw";
     const WGSL: &'static str = Adam::WGSL;
-    type Coeffs<T: Real> = AdamCoeffs<T>;
+    type Coeffs<T: Copy> = AdamCoeffs<T>;
     type State<T: Copy> = AdamState<T>;
 
     fn lr(&self) -> f64 {
@@ -229,7 +230,7 @@ impl Rule for AdamW {
     fn initial_state(&self) -> AdamState<Option<f64>> {
         self.adam().initial_state()
     }
-    fn coeffs(&self, step: u64, scalars: &[f64]) -> AdamCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> AdamCoeffs<N> {
         Rule::coeffs(&self.adam(), step, scalars)
     }
     #[inline(always)]

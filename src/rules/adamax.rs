@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// Adamax: Adam with the largest recent gradient in place of the root of the mean square.
@@ -64,7 +65,7 @@ crate::fields! {
 impl Rule for Adamax {
     const NAME: &'static str = "adamax";
     const WGSL: &'static str = wgsl!("adamax");
-    type Coeffs<T: Real> = AdamaxCoeffs<T>;
+    type Coeffs<T: Copy> = AdamaxCoeffs<T>;
     type State<T: Copy> = AdamaxState<T>;
 
     fn lr(&self) -> f64 {
@@ -88,14 +89,14 @@ impl Rule for Adamax {
     fn initial_state(&self) -> AdamaxState<Option<f64>> {
         AdamaxState { exp_avg: Some(0.0), exp_inf: Some(0.0) }
     }
-    fn coeffs(&self, step: u64, _scalars: &[f64]) -> AdamaxCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdamaxCoeffs<N> {
         let (beta1, beta2) = self.betas;
         AdamaxCoeffs {
-            step_size: self.lr / (1.0 - beta1.powf(step as f64)),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            eps: self.eps,
+            step_size: N::from(self.lr) / (N::from(1.0) - step.power(beta1)),
+            beta1: beta1.into(),
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            eps: self.eps.into(),
         }
     }
     #[inline(always)]

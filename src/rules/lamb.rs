@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// LAMB: Adam whose step each tensor scales by its own norm, for very large batches.
@@ -79,7 +80,7 @@ impl Rule for LAMB {
     const NAME: &'static str = "lamb";
     const WGSL: &'static str = wgsl!("lamb");
     const TRUST_RATIO: bool = true;
-    type Coeffs<T: Real> = LAMBCoeffs<T>;
+    type Coeffs<T: Copy> = LAMBCoeffs<T>;
     type State<T: Copy> = LAMBState<T>;
 
     fn lr(&self) -> f64 {
@@ -103,20 +104,20 @@ impl Rule for LAMB {
     fn initial_state(&self) -> LAMBState<Option<f64>> {
         LAMBState { exp_avg: Some(0.0), exp_avg_sq: Some(0.0) }
     }
-    fn coeffs(&self, step: u64, _scalars: &[f64]) -> LAMBCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> LAMBCoeffs<N> {
         let (beta1, beta2) = self.betas;
-        let t = step as f64;
+        let one = N::from(1.0);
         LAMBCoeffs {
-            lr: self.lr,
-            trust_coefficient: 1.0,
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            inv_bias1: 1.0 / (1.0 - beta1.powf(t)),
-            inv_sqrt_bias2: 1.0 / (1.0 - beta2.powf(t)).sqrt(),
-            eps: self.eps,
-            weight_decay: self.weight_decay,
+            lr: self.lr.into(),
+            trust_coefficient: one,
+            beta1: beta1.into(),
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            one_minus_beta2: (1.0 - beta2).into(),
+            inv_bias1: one / (one - step.power(beta1)),
+            inv_sqrt_bias2: one / (one - step.power(beta2)).sqrt(),
+            eps: self.eps.into(),
+            weight_decay: self.weight_decay.into(),
         }
     }
     #[inline(always)]

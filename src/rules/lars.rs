@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// LARS: momentum whose learning rate each tensor scales by its own norm, for very large batches.
@@ -59,7 +60,7 @@ impl Rule for LARS {
     const NAME: &'static str = "lars";
     const WGSL: &'static str = wgsl!("lars");
     const TRUST_RATIO: bool = true;
-    type Coeffs<T: Real> = LARSCoeffs<T>;
+    type Coeffs<T: Copy> = LARSCoeffs<T>;
     type State<T: Copy> = LARSState<T>;
 
     fn lr(&self) -> f64 {
@@ -82,9 +83,12 @@ impl Rule for LARS {
     fn initial_state(&self) -> LARSState<Option<f64>> {
         LARSState { momentum_buffer: Some(0.0) }
     }
-    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> LARSCoeffs<f64> {
-        let Self { lr, momentum, trust_coefficient, .. } = *self;
-        LARSCoeffs { lr, trust_coefficient, momentum }
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> LARSCoeffs<N> {
+        LARSCoeffs {
+            lr: self.lr.into(),
+            trust_coefficient: self.trust_coefficient.into(),
+            momentum: self.momentum.into(),
+        }
     }
     #[inline(always)]
     fn direction<T: Real>(&self, _c: &LARSCoeffs<T>, _p: T, g: T, _s: &mut LARSState<T>) -> T {

@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// Lion: steps of exactly `lr`, in the direction of a momentum's sign, with one state.
@@ -61,7 +62,7 @@ crate::fields! {
 impl Rule for Lion {
     const NAME: &'static str = "lion";
     const WGSL: &'static str = wgsl!("lion");
-    type Coeffs<T: Real> = LionCoeffs<T>;
+    type Coeffs<T: Copy> = LionCoeffs<T>;
     type State<T: Copy> = LionState<T>;
 
     fn lr(&self) -> f64 {
@@ -84,14 +85,14 @@ impl Rule for Lion {
     fn initial_state(&self) -> LionState<Option<f64>> {
         LionState { exp_avg: Some(0.0) }
     }
-    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> LionCoeffs<f64> {
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> LionCoeffs<N> {
         let (beta1, beta2) = self.betas;
         LionCoeffs {
-            lr: self.lr,
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
+            lr: self.lr.into(),
+            beta1: beta1.into(),
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            one_minus_beta2: (1.0 - beta2).into(),
         }
     }
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule, StateInit};
 
 /// NAdam: Adam with Nesterov's momentum, which grows towards β1 along PyTorch's schedule.
@@ -83,16 +84,30 @@ crate::fields! {
 }
 
 impl NAdam {
+    /// 0.96^ψ, by which the momentum's distance from β1 shrinks with each step.
+    fn warming(&self) -> f64 {
+        0.96f64.powf(self.momentum_decay)
+    }
+
     /// μ at a step.
-    fn mu(&self, step: u64) -> f64 {
-        self.betas.0 * (1.0 - 0.5 * 0.96f64.powf(step as f64 * self.momentum_decay))
+    fn mu<N: Number>(&self, step: Step<N>) -> N {
+        self.warmed(step.power(self.warming()))
+    }
+
+    /// μ at the step after.
+    fn next_mu<N: Number>(&self, step: Step<N>) -> N {
+        self.warmed(step.power(self.warming()) * self.warming().into())
+    }
+
+    fn warmed<N: Number>(&self, distance: N) -> N {
+        N::from(self.betas.0) * (N::from(1.0) - N::from(0.5) * distance)
     }
 }
 
 impl Rule for NAdam {
     const NAME: &'static str = "nadam";
     const WGSL: &'static str = wgsl!("nadam");
-    type Coeffs<T: Real> = NAdamCoeffs<T>;
+    type Coeffs<T: Copy> = NAdamCoeffs<T>;
     type State<T: Copy> = NAdamState<T>;
 
     fn lr(&self) -> f64 {
@@ -121,21 +136,23 @@ impl Rule for NAdam {
     fn scalars(&self) -> Vec<StateInit> {
         vec![StateInit { name: "mu_product", value: 1.0 }]
     }
-    fn advance(&self, step: u64, scalars: &mut [f64]) {
-        scalars[0] *= self.mu(step);
+    fn advance<N: Number>(&self, step: Step<N>, scalars: &mut [N]) {
+        scalars[0] = scalars[0] * self.mu(step);
     }
-    fn coeffs(&self, step: u64, scalars: &[f64]) -> NAdamCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> NAdamCoeffs<N> {
         let (beta1, beta2) = self.betas;
-        let (mu, next_mu, product) = (self.mu(step), self.mu(step + 1), scalars[0]);
+        let one = N::from(1.0);
+        let lr = N::from(self.lr);
+        let (mu, next_mu, product) = (self.mu(step), self.next_mu(step), scalars[0]);
         NAdamCoeffs {
-            grad_step: self.lr * (1.0 - mu) / (1.0 - product),
-            momentum_step: self.lr * next_mu / (1.0 - product * next_mu),
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            inv_sqrt_bias2: 1.0 / (1.0 - beta2.powf(step as f64)).sqrt(),
-            eps: self.eps,
+            grad_step: lr * (one - mu) / (one - product),
+            momentum_step: lr * next_mu / (one - product * next_mu),
+            beta1: beta1.into(),
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            one_minus_beta2: (1.0 - beta2).into(),
+            inv_sqrt_bias2: one / (one - step.power(beta2)).sqrt(),
+            eps: self.eps.into(),
         }
     }
     #[inline(always)]

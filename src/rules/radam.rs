@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// RAdam: Adam that waits with its adaptive step until the second moment's variance is bounded, and so
@@ -79,22 +80,24 @@ crate::fields! {
 }
 
 impl RAdam {
-    /// r·√(1 − β2ᵗ), or `None` while the variance is not bounded.
-    fn rectification(&self, step: u64) -> Option<f64> {
-        let (t, beta2) = (step as f64, self.betas.1);
-        let bias2 = 1.0 - beta2.powf(t);
+    /// ρt, and r·√(1 − β2ᵗ), which is meant where ρt is above 5.
+    fn rectification<N: Number>(&self, step: Step<N>) -> (N, N) {
+        let beta2 = self.betas.1;
+        let (two, four) = (N::from(2.0), N::from(4.0));
+        let power = step.power(beta2);
+        let bias2 = N::from(1.0) - power;
         let limit = 2.0 / (1.0 - beta2) - 1.0;
-        let length = limit - 2.0 * t * beta2.powf(t) / bias2;
-        let squared =
-            (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
-        (length > 5.0).then(|| (squared * bias2).sqrt())
+        let length = N::from(limit) - two * step.number() * power / bias2;
+        let scale = N::from(limit / ((limit - 4.0) * (limit - 2.0)));
+        let squared = (length - four) * (length - two) / length * scale;
+        (length, (squared * bias2).sqrt())
     }
 }
 
 impl Rule for RAdam {
     const NAME: &'static str = "radam";
     const WGSL: &'static str = wgsl!("radam");
-    type Coeffs<T: Real> = RAdamCoeffs<T>;
+    type Coeffs<T: Copy> = RAdamCoeffs<T>;
     type State<T: Copy> = RAdamState<T>;
 
     fn lr(&self) -> f64 {
@@ -119,18 +122,20 @@ impl Rule for RAdam {
     fn initial_state(&self) -> RAdamState<Option<f64>> {
         RAdamState { exp_avg: Some(0.0), exp_avg_sq: Some(0.0) }
     }
-    fn coeffs(&self, step: u64, _scalars: &[f64]) -> RAdamCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> RAdamCoeffs<N> {
         let (beta1, beta2) = self.betas;
-        let rectification = self.rectification(step);
-        let step_size = self.lr / (1.0 - beta1.powf(step as f64));
+        let one = N::from(1.0);
+        let (length, rectification) = self.rectification(step);
+        let step_size = N::from(self.lr) / (one - step.power(beta1));
+        let threshold = N::from(5.0);
         RAdamCoeffs {
-            step_size: step_size * rectification.unwrap_or(1.0),
-            rectified: if rectification.is_some() { 1.0 } else { 0.0 },
-            beta1,
-            one_minus_beta1: 1.0 - beta1,
-            beta2,
-            one_minus_beta2: 1.0 - beta2,
-            eps: self.eps,
+            step_size: length.if_above(threshold, step_size * rectification, step_size),
+            rectified: length.if_above(threshold, one, 0.0.into()),
+            beta1: beta1.into(),
+            one_minus_beta1: (1.0 - beta1).into(),
+            beta2: beta2.into(),
+            one_minus_beta2: (1.0 - beta2).into(),
+            eps: self.eps.into(),
         }
     }
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// RMSprop: the gradient over the root of a running mean of its square.
@@ -104,7 +105,7 @@ impl RMSprop {
 impl Rule for RMSprop {
     const NAME: &'static str = "rmsprop";
     const WGSL: &'static str = wgsl!("rmsprop");
-    type Coeffs<T: Real> = RMSpropCoeffs<T>;
+    type Coeffs<T: Copy> = RMSpropCoeffs<T>;
     type State<T: Copy> = RMSpropState<T>;
 
     fn lr(&self) -> f64 {
@@ -140,15 +141,15 @@ impl Rule for RMSprop {
             momentum_buffer: self.has_momentum().then_some(0.0),
         }
     }
-    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> RMSpropCoeffs<f64> {
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> RMSpropCoeffs<N> {
         let folded = self.has_momentum() && self.lr_in_momentum;
         RMSpropCoeffs {
-            step_size: if folded { 1.0 } else { self.lr },
-            gain: if folded { self.lr } else { 1.0 },
-            alpha: self.alpha,
-            one_minus_alpha: 1.0 - self.alpha,
-            eps: self.eps,
-            momentum: self.momentum,
+            step_size: if folded { 1.0 } else { self.lr }.into(),
+            gain: if folded { self.lr } else { 1.0 }.into(),
+            alpha: self.alpha.into(),
+            one_minus_alpha: (1.0 - self.alpha).into(),
+            eps: self.eps.into(),
+            momentum: self.momentum.into(),
         }
     }
     #[inline(always)]

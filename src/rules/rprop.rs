@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// Rprop: each element has a step of its own, which grows while its gradient keeps its sign and shrinks
@@ -64,7 +65,7 @@ crate::fields! {
 impl Rule for Rprop {
     const NAME: &'static str = "rprop";
     const WGSL: &'static str = wgsl!("rprop");
-    type Coeffs<T: Real> = RpropCoeffs<T>;
+    type Coeffs<T: Copy> = RpropCoeffs<T>;
     type State<T: Copy> = RpropState<T>;
 
     fn lr(&self) -> f64 {
@@ -100,9 +101,14 @@ impl Rule for Rprop {
     fn initial_state(&self) -> RpropState<Option<f64>> {
         RpropState { prev: Some(0.0), step_size: Some(self.lr) }
     }
-    fn coeffs(&self, _step: u64, _scalars: &[f64]) -> RpropCoeffs<f64> {
-        let ((eta_minus, eta_plus), (step_min, step_max)) = (self.etas, self.step_sizes);
-        RpropCoeffs { eta_minus, eta_plus, step_min, step_max }
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> RpropCoeffs<N> {
+        let ((minus, plus), (least, most)) = (self.etas, self.step_sizes);
+        RpropCoeffs {
+            eta_minus: minus.into(),
+            eta_plus: plus.into(),
+            step_min: least.into(),
+            step_max: most.into(),
+        }
     }
     #[inline(always)]
     fn update<T: Real>(&self, c: &RpropCoeffs<T>, p: T, g: T, s: &mut RpropState<T>) -> T {

@@ -2,6 +2,7 @@
 
 use super::wgsl;
 use crate::error::{Check, Error};
+use crate::number::{Number, Step};
 use crate::rule::{Before, Real, Rule};
 
 /// SGD: plain gradient descent, or with momentum.
@@ -73,7 +74,7 @@ impl SGD {
 impl Rule for SGD {
     const NAME: &'static str = "sgd";
     const WGSL: &'static str = wgsl!("sgd");
-    type Coeffs<T: Real> = SGDCoeffs<T>;
+    type Coeffs<T: Copy> = SGDCoeffs<T>;
     type State<T: Copy> = SGDState<T>;
 
     fn lr(&self) -> f64 {
@@ -112,11 +113,12 @@ impl Rule for SGD {
     fn initial_state(&self) -> SGDState<Option<f64>> {
         SGDState { momentum_buffer: self.has_momentum().then_some(0.0) }
     }
-    fn coeffs(&self, step: u64, _scalars: &[f64]) -> SGDCoeffs<f64> {
+    fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> SGDCoeffs<N> {
+        let later = N::from(1.0 - self.dampening);
         SGDCoeffs {
-            lr: self.lr,
-            momentum: self.momentum,
-            gain: if step <= 1 { 1.0 } else { 1.0 - self.dampening },
+            lr: self.lr.into(),
+            momentum: self.momentum.into(),
+            gain: step.number().if_above(1.0.into(), later, 1.0.into()),
         }
     }
     #[inline(always)]

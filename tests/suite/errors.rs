@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Before, Check, CpuOptimizer, DynRule, Error,
-    LAMB, LARS, Lion, NAdam, Optimizer, Param, RAdam, RMSprop, Real, Rprop, Rule, SGD, fields,
+    LAMB, LARS, Lion, NAdam, Number, Optimizer, Param, RAdam, RMSprop, Real, Rprop, Rule, SGD,
+    Step, fields,
 };
 
 /// Refused with a message that has all these words.
@@ -89,10 +90,7 @@ fn buffers_of_another_device_and_destroyed_ones() {
     let elsewhere = Gpu::new(wgpu::Limits::default());
     let good = buffer(gpu, 64, BufferUsages::STORAGE);
     let foreign = buffer(&elsewhere, 64, BufferUsages::STORAGE);
-    refused(
-        build(gpu, [Param::new("w", 16).buffers(&foreign, &good)]),
-        &["building the optimizer"],
-    );
+    refused(build(gpu, [Param::new("w", 16).buffers(&foreign, &good)]), &["preparing a step"]);
     let destroyed = buffer(gpu, 64, BufferUsages::STORAGE);
     destroyed.destroy();
     refused(build(gpu, [Param::new("w", 16).buffers(&destroyed, &good)]), &["destroyed"]);
@@ -114,7 +112,8 @@ fn names_groups_states_and_lengths_that_do_not_exist() {
     refused(optimizer.set_grad("w", &[1.0]), &["`w`", "3 values", "1 values"]);
     refused(optimizer.read_state("w", "exp_avg"), &["`w`", "`exp_avg`", "sgd", "[]"]);
     refused(optimizer.set_lr(1, 0.1), &["group 1", "below 1"]);
-    refused(optimizer.steps(7), &["group 7"]);
+    refused(optimizer.steps("v"), &["`v`"]);
+    refused(optimizer.rule(7).map(|_| ()), &["group 7"]);
     refused(optimizer.set_lr(0, f64::NAN), &["SGD", "`lr`", "NaN"]);
     assert_eq!(optimizer.rule(0).expect("a group").lr(), SGD::default().lr, "nothing changed");
     recovers(gpu);
@@ -318,7 +317,7 @@ const TEXTS: [&str; 14] = [
 impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
     const NAME: &'static str = "mine";
     const WGSL: &'static str = TEXTS[TEXT];
-    type Coeffs<T: Real> = MyCoeffs<T>;
+    type Coeffs<T: Copy> = MyCoeffs<T>;
     type State<T: Copy> = MyState<T>;
     fn lr(&self) -> f64 {
         1.0
@@ -336,8 +335,8 @@ impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
     fn initial_state(&self) -> MyState<Option<f64>> {
         MyState { last: Some(0.0) }
     }
-    fn coeffs(&self, _: u64, _: &[f64]) -> MyCoeffs<f64> {
-        MyCoeffs { lr: 0.5, gain: 2.0 }
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> MyCoeffs<N> {
+        MyCoeffs { lr: 0.5.into(), gain: 2.0.into() }
     }
     fn update<T: Real>(&self, c: &MyCoeffs<T>, p: T, g: T, s: &mut MyState<T>) -> T {
         s.last = g;
@@ -386,7 +385,7 @@ fn a_users_rule_with_a_mistake_in_its_wgsl() {
         &["line 4, column 17", "4 |          return c.lr;", "^^^^"],
     );
     // The driver's call is where these come to light.
-    refused_mine(build_mine::<5, false>(), &["no `fn update`", "`let updated = update("]);
+    refused_mine(build_mine::<5, false>(), &["no `fn update`", "`let after = update("]);
     refused_mine(
         build_mine::<8, false>(),
         &["`fn update(c: Coeffs, p: Real, g: Real) -> Real`, on line 3"],

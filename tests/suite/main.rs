@@ -3,6 +3,7 @@
 
 mod common;
 
+mod control;
 mod equivalence;
 mod errors;
 mod golden;
@@ -13,6 +14,8 @@ mod papers;
 mod plans;
 mod readme;
 mod recording;
+mod schedules;
 mod shaders;
 mod tester;
 mod trust;
+mod wide;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 use wgpu_optim::format::{Access, BLOCK, LIVE_BITS};
 use wgpu_optim::layout::{BufferId, Layout, ParamSpec, Place};
-use wgpu_optim::plan::{Dispatch, Limits, Piece, plan};
+use wgpu_optim::plan::{Dispatch, Entry, Limits, Piece, plan};
 
 const DEFAULTS: Limits = Limits {
     max_storage_buffer_binding_size: 128 << 20,
@@ -70,7 +70,7 @@ fn blocks_of(dispatch: &Dispatch) -> Vec<(&Piece, u64, u64, [u64; 3])> {
     let read = |((piece, first), row): ((_, _), &[u32; 4])| {
         let [param, grad, state, packed] = row.map(u64::from);
         let live = packed % (1 << LIVE_BITS);
-        assert_eq!(packed >> LIVE_BITS, u64::from(Piece::clone(piece).group));
+        assert_eq!(packed >> LIVE_BITS, u64::from(Piece::clone(piece).entry));
         (piece, first, live, [param, grad, state])
     };
     blocks.zip(&table).map(read).collect()
@@ -87,8 +87,9 @@ proptest! {
     fn every_element_is_updated_once_within_the_limits(model in model(), limits in limits()) {
         let (specs, sizes) = specs(&model);
         let layout = Layout::new(&specs, &sizes, 3, limits.max_buffer_size).expect("disjoint");
-        let kernel_and_group: Vec<_> = model.iter().map(|&(_, k, g, _)| (k, g)).collect();
-        let dispatches = plan(&layout, &kernel_and_group, &limits);
+        let entry = |&(_, kernel, index, _): &(_, _, u32, _)| Entry { kernel, page: index as usize / 2, index: index % 2 };
+        let entries: Vec<_> = model.iter().map(|param| Some(entry(param))).collect();
+        let dispatches = plan(&layout, &entries, &limits);
         let size_of = |kernel: usize, buffer: BufferId| match buffer {
             BufferId::Caller(n) => sizes[n],
             BufferId::Params(n) | BufferId::Grads(n) => layout.arena[n],
@@ -109,7 +110,8 @@ proptest! {
             prop_assert!(x * y * 4 >= dispatch.blocks());
             for (piece, first, live, at) in blocks_of(dispatch) {
                 prop_assert_eq!(live, BLOCK.min(piece.len - first));
-                prop_assert_eq!(piece.group, kernel_and_group[piece.param].1);
+                let entry = Entry { kernel: dispatch.kernel, page: dispatch.page, index: piece.entry };
+                prop_assert_eq!(Some(entry), entries[piece.param]);
                 for lane in 0..live {
                     *reached.entry(("param", piece.param, piece.first + first + lane)).or_insert(0) += 1;
                     for (k, window) in dispatch.windows.iter().enumerate() {
@@ -143,6 +145,9 @@ proptest! {
     }
 }
 
+/// The only entry of the only page of the only kernel.
+const FIRST: Option<Entry> = Some(Entry { kernel: 0, page: 0, index: 0 });
+
 /// One spec in the arena.
 fn arena(len: u64) -> Vec<ParamSpec> {
     vec![ParamSpec { name: "w".into(), len, kernel: 0, places: None }]
@@ -155,7 +160,7 @@ fn a_billion_elements_take_windows_and_buffers() {
     let len = 1 << 30;
     let layout = Layout::new(&arena(len), &[], 1, DEFAULTS.max_buffer_size).expect("laid out");
     assert_eq!(layout.arena, vec![256 << 20; 16]);
-    let dispatches = plan(&layout, &[(0, 0)], &DEFAULTS);
+    let dispatches = plan(&layout, &[FIRST], &DEFAULTS);
     assert!(dispatches.iter().all(|d| d.access == Access::Vec4));
     assert_eq!(dispatches.iter().map(Dispatch::blocks).sum::<u64>(), len / BLOCK);
     let fewest = 4 * len / DEFAULTS.max_storage_buffer_binding_size;
@@ -173,7 +178,7 @@ fn a_grid_beyond_65_535_workgroups_has_rows() {
     };
     let len = 400_000_000;
     let layout = Layout::new(&arena(len), &[], 1, limits.max_buffer_size).expect("laid out");
-    let dispatches = plan(&layout, &[(0, 0)], &limits);
+    let dispatches = plan(&layout, &[FIRST], &limits);
     assert_eq!(dispatches.len(), 1);
     let [x, y] = dispatches[0].grid;
     assert_eq!([x, y], [65_535, 6]);

@@ -209,6 +209,6 @@ fn a_host_loop_reads_the_same_on_cpu_and_gpu() {
     let expected = on_cpu.state("b", "momentum_buffer").expect("there");
     assert!(momentum.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-5));
     assert_eq!((on_gpu.groups(), on_cpu.groups()), (2, 2));
-    assert_eq!(on_gpu.steps(1).expect("a group"), 10);
-    assert_eq!(on_cpu.steps(1).expect("a group"), 10);
+    assert_eq!(on_gpu.steps("b").expect("a group"), 10);
+    assert_eq!(on_cpu.steps("b").expect("a group"), 10);
 }

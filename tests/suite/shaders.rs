@@ -6,11 +6,38 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use wgpu_optim::format::Access;
 use wgpu_optim::rules::all;
-use wgpu_optim::shader::{Shader, Stage, link, link_sum};
+use wgpu_optim::shader::{
+    Extras, Shader, Stage, Sums, Variant, link, link_control, link_gather, link_measure, link_sum,
+};
 
-/// Every rule and option, access, and sharing of buffers.
+/// Steps as they are by default, with each of their extras, and with all.
+const EXTRAS: [Extras; 6] = {
+    const NONE: Extras = Extras { clamps: false, skips: false, zeroes: false, watches: false };
+    [
+        NONE,
+        Extras { clamps: true, ..NONE },
+        Extras { skips: true, ..NONE },
+        Extras { zeroes: true, ..NONE },
+        Extras { watches: true, ..NONE },
+        Extras { clamps: true, skips: true, zeroes: true, watches: true },
+    ]
+};
+
+/// What is dispatched once a step, whatever the model, and may loop.
+fn small_shaders() -> Vec<(String, Shader)> {
+    vec![("gather".to_owned(), link_gather()), ("control".to_owned(), link_control())]
+}
+
+/// The kernels over blocks: every rule and option, access, sharing of buffers and extra; and those that add up
+/// what they leave.
 fn shaders() -> Vec<(String, Shader)> {
-    let mut shaders = vec![("sum".to_owned(), link_sum())];
+    let mut shaders = vec![
+        ("sum of norms".to_owned(), link_sum(Sums::Norms)),
+        ("sum of measures".to_owned(), link_sum(Sums::Measures)),
+    ];
+    for access in Access::ALL {
+        shaders.push((format!("measure {access:?}"), link_measure(access)));
+    }
     for rule in all() {
         for access in Access::ALL {
             for shared in [false, true] {
@@ -18,9 +45,15 @@ fn shaders() -> Vec<(String, Shader)> {
                     if stage == Stage::Norm && rule.trust_ratio().is_none() {
                         continue;
                     }
-                    let name = format!("{} {stage:?} {access:?} {shared}", label(rule.as_ref()));
-                    let linked = link(rule.as_ref(), 3, stage, access, shared);
-                    shaders.push((name, linked.expect("linked")));
+                    for extras in EXTRAS {
+                        if stage == Stage::Norm && extras != EXTRAS[0] {
+                            continue;
+                        }
+                        let variant = Variant { stage, access, shared, extras };
+                        let name = format!("{} {variant:?}", label(rule.as_ref()));
+                        let linked = link(rule.as_ref(), 3, &variant);
+                        shaders.push((name, linked.expect("linked")));
+                    }
                 }
             }
         }
@@ -53,44 +86,49 @@ fn module(name: &str, shader: &Shader) -> (Module, ModuleInfo) {
     (module, info)
 }
 
+/// A shader translates to SPIR-V, MSL, HLSL and GLSL.
+pub fn check_translations(name: &str, shader: &Shader) {
+    let (module, info) = module(name, shader);
+
+    let options = spv::Options::default();
+    let words = spv::write_vec(&module, &info, &options, None);
+    assert!(!words.unwrap_or_else(|e| panic!("{name} to SPIR-V: {e}")).is_empty());
+
+    let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+    let pipeline = msl::PipelineOptions::default();
+    let (text, _) = msl::write_string(&module, &info, &options, &pipeline)
+        .unwrap_or_else(|e| panic!("{name} to MSL: {e}"));
+    assert!(text.contains("kernel void"), "{name}: {text}");
+
+    let mut text = String::new();
+    let options = hlsl::Options::default();
+    let pipeline = hlsl::PipelineOptions::default();
+    hlsl::Writer::new(&mut text, &options, &pipeline)
+        .write(&module, &info, None)
+        .unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
+    assert!(text.contains("numthreads"), "{name}: {text}");
+
+    let mut text = String::new();
+    let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
+    let pipeline = glsl::PipelineOptions {
+        shader_stage: ShaderStage::Compute,
+        entry_point: shader.entry_point.into(),
+        multiview: None,
+    };
+    glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, Default::default())
+        .and_then(|mut writer| writer.write())
+        .unwrap_or_else(|e| panic!("{name} to GLSL: {e}"));
+    assert!(text.contains("local_size_x"), "{name}: {text}");
+}
+
 #[test]
 fn every_shader_validates_and_translates() {
-    for (name, shader) in shaders() {
-        let (module, info) = module(&name, &shader);
-
-        let options = spv::Options::default();
-        let words = spv::write_vec(&module, &info, &options, None);
-        assert!(!words.unwrap_or_else(|e| panic!("{name} to SPIR-V: {e}")).is_empty());
-
-        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
-        let pipeline = msl::PipelineOptions::default();
-        let (text, _) = msl::write_string(&module, &info, &options, &pipeline)
-            .unwrap_or_else(|e| panic!("{name} to MSL: {e}"));
-        assert!(text.contains("kernel void"), "{name}: {text}");
-
-        let mut text = String::new();
-        let options = hlsl::Options::default();
-        let pipeline = hlsl::PipelineOptions::default();
-        hlsl::Writer::new(&mut text, &options, &pipeline)
-            .write(&module, &info, None)
-            .unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
-        assert!(text.contains("numthreads"), "{name}: {text}");
-
-        let mut text = String::new();
-        let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
-        let pipeline = glsl::PipelineOptions {
-            shader_stage: ShaderStage::Compute,
-            entry_point: shader.entry_point.into(),
-            multiview: None,
-        };
-        glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, Default::default())
-            .and_then(|mut writer| writer.write())
-            .unwrap_or_else(|e| panic!("{name} to GLSL: {e}"));
-        assert!(text.contains("local_size_x"), "{name}: {text}");
+    for (name, shader) in shaders().into_iter().chain(small_shaders()) {
+        check_translations(&name, &shader);
     }
 }
 
-/// Kernels without loops: naga adds a counter to each, and drivers get no hint to unroll.
+/// Kernels over blocks are without loops: naga adds a counter to each, and drivers get no hint to unroll.
 #[test]
 fn no_shader_loops() {
     for (name, shader) in shaders() {

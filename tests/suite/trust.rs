@@ -4,7 +4,7 @@ use crate::common::exact::{Arrays, check_step};
 use crate::common::gpu::Gpu;
 use crate::common::model::{Model, PLACEMENTS, Placement, name};
 use crate::common::random::Random;
-use wgpu_optim::{Before, DynRule, Error, LAMB, LARS, Real, Rule, fields};
+use wgpu_optim::{Before, DynRule, Error, LAMB, LARS, Number, Real, Rule, Step, fields};
 
 fn rules() -> [Box<dyn DynRule>; 2] {
     let lamb = LAMB { lr: 0.1, weight_decay: 0.01, ..Default::default() };
@@ -55,7 +55,7 @@ fn the_number_of_dispatches_does_not_depend_on_the_number_of_tensors() {
     let dispatches = |count: usize| {
         let lens: Vec<_> = (0..count).map(|i| 1 + i % 700).collect();
         let model = Model::new(Gpu::default(), LAMB::default().into(), &lens, Placement::Arena);
-        model.expect("built").optimizer.dispatches()
+        model.expect("built").optimizer.dispatches().expect("ready")
     };
     // Norms of the blocks, of the tensors, and the step.
     assert_eq!([dispatches(1), dispatches(3000)], [3, 3]);
@@ -125,7 +125,7 @@ impl<const COMPLETE: bool> Rule for Mine<COMPLETE> {
          fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return p; }"
     };
     const TRUST_RATIO: bool = true;
-    type Coeffs<T: Real> = MineCoeffs<T>;
+    type Coeffs<T: Copy> = MineCoeffs<T>;
     type State<T: Copy> = MineState<T>;
     fn lr(&self) -> f64 {
         0.1
@@ -140,8 +140,8 @@ impl<const COMPLETE: bool> Rule for Mine<COMPLETE> {
     fn initial_state(&self) -> MineState<Option<f64>> {
         MineState { unused: None }
     }
-    fn coeffs(&self, _: u64, _: &[f64]) -> MineCoeffs<f64> {
-        MineCoeffs { lr: 0.1, trust_coefficient: 0.5 }
+    fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> MineCoeffs<N> {
+        MineCoeffs { lr: 0.1.into(), trust_coefficient: 0.5.into() }
     }
     fn update<T: Real>(&self, c: &MineCoeffs<T>, p: T, g: T, _: &mut MineState<T>) -> T {
         p - c.lr * g

@@ -4,7 +4,7 @@ use super::exact::Arrays;
 use super::gpu::Gpu;
 use super::random::Random;
 use std::ops::Range;
-use wgpu_optim::{DynRule, Error, Optimizer, Param, wgpu};
+use wgpu_optim::{Builder, DynRule, Error, Optimizer, Param, Statistics, wgpu};
 
 /// Where a model's parameters and gradients lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,17 @@ impl Model {
         lens: &[usize],
         placement: Placement,
     ) -> Result<Self, Error> {
+        Self::with(gpu, rule, lens, placement, |builder| builder)
+    }
+
+    /// A model whose optimizer does something around its steps.
+    pub fn with(
+        gpu: &'static Gpu,
+        rule: Box<dyn DynRule>,
+        lens: &[usize],
+        placement: Placement,
+        control: impl Fn(Builder) -> Builder,
+    ) -> Result<Self, Error> {
         let places = places(placement, lens);
         let buffers = canary_buffers(gpu, &places);
         let param = |(i, &len): (usize, &usize)| {
@@ -62,7 +73,8 @@ impl Model {
             param.buffers(&buffers[p.buffer], &buffers[g.buffer]).offsets(bytes(p), bytes(g))
         };
         let params = lens.iter().enumerate().map(param);
-        let optimizer = Optimizer::builder().group(rule, params).build(&gpu.device, &gpu.queue)?;
+        let builder = control(Optimizer::builder().group(rule, params));
+        let optimizer = builder.build(&gpu.device, &gpu.queue)?;
         Ok(Self { gpu, optimizer, lens: lens.to_vec(), buffers, places })
     }
 
@@ -84,6 +96,18 @@ impl Model {
         let mut encoder = self.gpu.encoder();
         self.optimizer.step(&mut encoder).expect("recorded");
         self.gpu.submit(encoder);
+    }
+
+    /// What is known of the latest step.
+    pub fn statistics(&self) -> Statistics {
+        self.optimizer.read_statistics().and_then(|r| r.wait()).expect("read")
+    }
+
+    /// The bits of everything that a step may change.
+    pub fn bits(&self) -> Vec<Vec<Vec<u32>>> {
+        let bits = |array: &Vec<f32>| array.iter().map(|x| x.to_bits()).collect();
+        let of = |arrays: Arrays| arrays.0.iter().map(bits).collect();
+        self.arrays().into_iter().map(of).collect()
     }
 
     /// Everything that a step may change, a parameter each.

@@ -1,0 +1,158 @@
+//! What a step leaves to be read: what the GPU reports, decoded.
+
+use crate::format::BLOCK;
+use crate::program::MAX_SCALARS;
+use crate::request::REPORT_BYTES;
+use crate::shader::SUMS_BYTES;
+
+/// What is known of the latest step, and of all steps so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// The norm of all gradients, unscaled and averaged, before clipping: the root of the sum of squares, or the
+    /// largest magnitude where that is clipped. Not finite if a gradient is not.
+    pub grad_norm: f32,
+    /// What clipping by the norm multiplied gradients by; 1 if it did not.
+    pub clip: f32,
+    /// The loss scale that the gradients came with; 1 without a scaler.
+    pub loss_scale: f32,
+    /// The loss scale for the next step.
+    pub next_loss_scale: f32,
+    /// Good steps since the loss scale last changed.
+    pub growth_tracker: u32,
+    /// Whether the step was skipped.
+    pub is_skipped: bool,
+    /// Steps skipped so far.
+    pub skipped: u32,
+    /// Steps so far, skipped ones too.
+    pub steps: u32,
+    /// How many elements of the gradients are infinite or NaN.
+    pub non_finite: u32,
+    /// The first of them, in the order of the parameters.
+    pub first_non_finite: Option<NonFinite>,
+    /// Every parameter, in the order they were added.
+    pub parameters: Vec<ParameterStatistics>,
+}
+
+/// An element of a gradient that is infinite or NaN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NonFinite {
+    /// The parameter's name.
+    pub parameter: String,
+    /// The element's index within it.
+    pub index: u64,
+}
+
+/// What is known of a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterStatistics {
+    /// Its name.
+    pub name: String,
+    /// The steps that it has taken; skipped ones do not count.
+    pub steps: u32,
+    /// Its norms, if statistics were asked for and it is not frozen.
+    pub norms: Option<ParameterNorms>,
+}
+
+/// Norms of one parameter in the latest step: roots of sums of squares.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ParameterNorms {
+    /// Of the gradient's finite elements, unscaled and averaged, before clipping.
+    pub grad: f32,
+    /// Of the parameter after the step.
+    pub param: f32,
+    /// Of what the step changed it by, weight decay included.
+    pub update: f32,
+}
+
+impl ParameterNorms {
+    /// The update's norm by the parameter's: about 1e-3 where training goes well. Infinite or NaN where the
+    /// parameter is 0.
+    pub fn update_ratio(&self) -> f32 {
+        self.update / self.param
+    }
+}
+
+/// Where a parameter's numbers are among what is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub name: String,
+    pub clock: usize,
+    /// The index of its sums, if there are any.
+    pub tensor: Option<usize>,
+    /// The place of its first block among all that are measured, and their number.
+    pub blocks: Option<(u64, u64)>,
+}
+
+/// Words of a clock, and of an entry of sums.
+const CLOCK_WORDS: usize = 2 + 2 * MAX_SCALARS;
+const SUMS_WORDS: usize = SUMS_BYTES as usize / 4;
+const REPORT_WORDS: usize = REPORT_BYTES as usize / 4;
+
+/// Decodes the report, the clocks, and the sums of each tensor's gradient and change, if any.
+pub(crate) fn decode(
+    report: &[u32],
+    clocks: &[u32],
+    sums: Option<[&[u32]; 2]>,
+    sources: &[Source],
+) -> Statistics {
+    let mut words = [0; REPORT_WORDS];
+    words.copy_from_slice(&report[..REPORT_WORDS]);
+    let [
+        norm,
+        clip,
+        scale,
+        next_scale,
+        growth_tracker,
+        skip,
+        skipped,
+        steps,
+        non_finite,
+        block,
+        lane,
+        divisor,
+    ] = words;
+    let divisor = f64::from(f32::from_bits(divisor));
+    let parameter = |source: &Source| ParameterStatistics {
+        name: source.name.clone(),
+        steps: clocks.get(CLOCK_WORDS * source.clock).copied().unwrap_or(0),
+        norms: source.tensor.zip(sums).map(|(tensor, [measures, changes])| ParameterNorms {
+            grad: (length(measures, tensor, 0) / divisor) as f32,
+            param: length(changes, tensor, 0) as f32,
+            update: length(changes, tensor, 4) as f32,
+        }),
+    };
+    Statistics {
+        grad_norm: f32::from_bits(norm),
+        clip: f32::from_bits(clip),
+        loss_scale: f32::from_bits(scale),
+        next_loss_scale: f32::from_bits(next_scale),
+        growth_tracker,
+        is_skipped: skip != 0,
+        skipped,
+        steps,
+        non_finite,
+        first_non_finite: (non_finite > 0).then(|| place(sources, block, lane)).flatten(),
+        parameters: sources.iter().map(parameter).collect(),
+    }
+}
+
+/// The element in this lane of the block at this place.
+fn place(sources: &[Source], block: u32, lane: u32) -> Option<NonFinite> {
+    sources.iter().find_map(|source| {
+        let (first, blocks) = source.blocks?;
+        let block = u64::from(block).checked_sub(first).filter(|block| *block < blocks)?;
+        let index = block * BLOCK + u64::from(lane);
+        Some(NonFinite { parameter: source.name.clone(), index })
+    })
+}
+
+/// The root of a sum of squares in three scales, as `shaders/driver/squares.wgsl` leaves them, from a word of an
+/// entry on.
+fn length(sums: &[u32], entry: usize, word: usize) -> f64 {
+    let start = SUMS_WORDS * entry + word;
+    let part = |index: usize| {
+        let bits = sums.get(start + index).copied().unwrap_or(0);
+        f64::from(f32::from_bits(bits))
+    };
+    (part(0) * 2f64.powi(-160) + part(1) + part(2) * 2f64.powi(160)).sqrt()
+}
