@@ -54,7 +54,12 @@ impl<'a> Collector<'a> {
     }
 
     /// Notes a parameter with its gradient and gives it back, in memory of its own.
-    fn collect<const D: usize>(&mut self, id: ParamId, param: Tensor<D>, grad: Tensor<D>) -> Tensor<D> {
+    fn collect<const D: usize>(
+        &mut self,
+        id: ParamId,
+        param: Tensor<D>,
+        grad: Tensor<D>,
+    ) -> Tensor<D> {
         let path = self.path.join(".");
         if let Err(error) = check(&path, &param, &grad) {
             self.error.get_or_insert(error);
@@ -68,7 +73,13 @@ impl<'a> Collector<'a> {
         context.restore(param, id)
     }
 
-    fn note<const D: usize>(&mut self, id: ParamId, path: String, param: Tensor<D>, grad: Tensor<D>) {
+    fn note<const D: usize>(
+        &mut self,
+        id: ParamId,
+        path: String,
+        param: Tensor<D>,
+        grad: Tensor<D>,
+    ) {
         let group = self.config.group_of(id, &path);
         let lr = self.lr.lr_from_param(id, Some(&path));
         let grad = match &self.config.groups[group].clipping {
@@ -76,7 +87,9 @@ impl<'a> Collector<'a> {
             None => grad,
         };
         let (device, shape) = (param.device(), param.dims().to_vec());
-        match seam::primitive(param).and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? })) {
+        match seam::primitive(param)
+            .and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? }))
+        {
             Ok(tensors) => {
                 let job = Job { id, path, shape, group, lr };
                 let batch = self.batch(device);
@@ -84,7 +97,12 @@ impl<'a> Collector<'a> {
                 batch.tensors.push(tensors);
             }
             Err(found) => {
-                let error = unfit(&path, "a tensor on a wgpu device", found, "Move the model to a wgpu device");
+                let error = unfit(
+                    &path,
+                    "a tensor on a wgpu device",
+                    found,
+                    "Move the model to a wgpu device",
+                );
                 self.error.get_or_insert(error);
             }
         }

@@ -84,7 +84,11 @@ impl FusedConfig {
 
 impl Clone for Group {
     fn clone(&self) -> Self {
-        Self { params: self.params.clone(), rule: self.rule.boxed(), clipping: self.clipping.clone() }
+        Self {
+            params: self.params.clone(),
+            rule: self.rule.boxed(),
+            clipping: self.clipping.clone(),
+        }
     }
 }
 

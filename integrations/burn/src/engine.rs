@@ -123,9 +123,10 @@ impl Engine {
         let member = |(job, place): &(&Job, &Place)| {
             self.members.get(&job.id).filter(|member| member.place != **place)
         };
-        let moved = jobs.iter().zip(places).filter_map(|at| {
-            member(&at).map(|member| at.1.param(&member.name, at.0.len()))
-        });
+        let moved = jobs
+            .iter()
+            .zip(places)
+            .filter_map(|at| member(&at).map(|member| at.1.param(&member.name, at.0.len())));
         let moved: Vec<_> = moved.collect();
         if moved.is_empty() {
             return Ok(());
@@ -160,7 +161,8 @@ impl Engine {
 
     fn add_group(&mut self, group: Group, new: &[(&Job, &Place)]) -> Result<(), Error> {
         let name = |job: &Job| format!("{} ({})", job.path, job.id);
-        let params: Vec<_> = new.iter().map(|(job, place)| place.param(&name(job), job.len())).collect();
+        let params: Vec<_> =
+            new.iter().map(|(job, place)| place.param(&name(job), job.len())).collect();
         let mut rule = self.config.groups[group.rule].rule.boxed();
         rule.set_lr(group.lr);
         match &mut self.optimizer {
@@ -199,7 +201,9 @@ impl Engine {
         }
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
         for job in jobs {
-            if let (Some(state), Some(member)) = (self.waiting.remove(&job.id), self.members.get(&job.id)) {
+            if let (Some(state), Some(member)) =
+                (self.waiting.remove(&job.id), self.members.get(&job.id))
+            {
                 for (name, values) in &state.arrays {
                     optimizer.set_state(&member.name, name, values)?;
                 }
@@ -218,9 +222,10 @@ impl Engine {
             }
         }
         for frozen in [true, false] {
-            let changed = self.members.values_mut().filter(|member| {
-                member.frozen != frozen && (member.round < self.round) == frozen
-            });
+            let changed = self
+                .members
+                .values_mut()
+                .filter(|member| member.frozen != frozen && (member.round < self.round) == frozen);
             let names = changed.map(|member| {
                 member.frozen = frozen;
                 member.name.as_str()
@@ -256,7 +261,9 @@ impl Engine {
 
     /// The state of a parameter, if it has one that waits for nothing.
     fn state(&self, id: ParamId) -> Result<Option<State>, Error> {
-        let (Some(member), Some(optimizer)) = (self.members.get(&id), &self.optimizer) else { return Ok(None) };
+        let (Some(member), Some(optimizer)) = (self.members.get(&id), &self.optimizer) else {
+            return Ok(None);
+        };
         if member.away || self.waiting.contains_key(&id) {
             return Ok(None);
         }
@@ -264,7 +271,8 @@ impl Engine {
         let read = |state: &str| -> Result<_, Error> {
             Ok((state.to_owned(), optimizer.read_state(&member.name, state)?.wait()?))
         };
-        let arrays = rule.states().iter().map(|state| read(state.name)).collect::<Result<_, _>>()?;
+        let arrays =
+            rule.states().iter().map(|state| read(state.name)).collect::<Result<_, _>>()?;
         Ok(Some(State {
             path: member.path.clone(),
             shape: member.shape.clone(),
@@ -325,6 +333,8 @@ impl Place {
 impl Debug for Engine {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let paths = self.members.values().map(|member| &member.path);
-        f.debug_struct("Engine").field("parameters", &paths.collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("parameters", &paths.collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }

@@ -63,7 +63,9 @@ impl Fields {
     }
 
     fn field(&self, name: &str) -> Result<&Value, Error> {
-        self.json.get(name).ok_or_else(|| self.refuse(format!("has no field `{name}` in this version of Burn")))
+        self.json
+            .get(name)
+            .ok_or_else(|| self.refuse(format!("has no field `{name}` in this version of Burn")))
     }
 
     fn number(&self, name: &str) -> Result<f64, Error> {
@@ -88,11 +90,14 @@ impl Fields {
     /// The rule with the clipping of the config's field of this name.
     fn with(self, rule: impl Into<Box<dyn DynRule>>, clipping: &str) -> Result<FusedConfig, Error> {
         let config = FusedConfig::new(rule);
-        let clipping = serde_json::from_value::<Option<GradientClippingConfig>>(self.field(clipping)?.clone());
+        let clipping =
+            serde_json::from_value::<Option<GradientClippingConfig>>(self.field(clipping)?.clone());
         match clipping {
             Ok(Some(clipping)) => Ok(config.with_grad_clipping(&clipping)),
             Ok(None) => Ok(config),
-            Err(error) => Err(self.refuse(format!("its gradient clipping cannot be read: {error}"))),
+            Err(error) => {
+                Err(self.refuse(format!("its gradient clipping cannot be read: {error}")))
+            }
         }
     }
 

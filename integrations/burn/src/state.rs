@@ -59,14 +59,16 @@ pub(crate) fn from_record(record: OptimizerRecord) -> Result<BTreeMap<ParamId, S
     for (name, number) in &numbers {
         if let Some(id) = name.strip_suffix(STEPS).and_then(|name| name.strip_suffix('.')) {
             let path = paths.get(id).cloned().unwrap_or_default();
-            let steps = u64::try_from(*number).map_err(|_| refused(format!("`{name}` is no count")))?;
+            let steps =
+                u64::try_from(*number).map_err(|_| refused(format!("`{name}` is no count")))?;
             let state = State { path, shape: Vec::new(), steps, arrays: Vec::new() };
             states.insert(parse(id)?, state);
         }
     }
     for tensor in reader.into_tensors().map_err(refused)? {
         let (name, dtype, shape, _, bytes) = tensor.into_parts().map_err(refused)?;
-        let (id, array) = name.split_once('.').ok_or_else(|| refused(format!("`{name}` names no parameter")))?;
+        let (id, array) =
+            name.split_once('.').ok_or_else(|| refused(format!("`{name}` names no parameter")))?;
         let state = states.get_mut(&parse(id)?).ok_or_else(|| {
             refused(format!("`{name}` has no `{id}.{STEPS}`: an optimizer of Burn's own wrote it"))
         })?;
@@ -75,13 +77,18 @@ pub(crate) fn from_record(record: OptimizerRecord) -> Result<BTreeMap<ParamId, S
         }
         state.shape = shape.to_vec();
         let values = TensorData::from_bytes(bytes, shape, dtype);
-        state.arrays.push((array.to_owned(), values.try_to_vec().map_err(|error| refused(format!("{error:?}")))?));
+        state.arrays.push((
+            array.to_owned(),
+            values.try_to_vec().map_err(|error| refused(format!("{error:?}")))?,
+        ));
     }
     Ok(states)
 }
 
 fn parse(id: &str) -> Result<ParamId, Error> {
-    id.parse::<u64>().map(ParamId::from).map_err(|_| refused(format!("`{id}` is no parameter's id")))
+    id.parse::<u64>()
+        .map(ParamId::from)
+        .map_err(|_| refused(format!("`{id}` is no parameter's id")))
 }
 
 fn refused(problem: impl Display) -> Error {

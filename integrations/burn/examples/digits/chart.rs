@@ -17,7 +17,8 @@ pub fn draw(curves: &[(&str, &[f32])]) -> std::io::Result<PathBuf> {
 
 fn picture(curves: &[(&str, &[f32])]) -> String {
     let losses = || curves.iter().flat_map(|(_, losses)| losses.iter().map(|loss| loss.log10()));
-    let (low, high) = (losses().fold(f32::MAX, f32::min).floor(), losses().fold(f32::MIN, f32::max).ceil());
+    let (low, high) =
+        (losses().fold(f32::MAX, f32::min).floor(), losses().fold(f32::MIN, f32::max).ceil());
     let batches = curves.iter().map(|(_, losses)| losses.len()).max().unwrap_or(0).max(2);
     let x = |batch: usize| MARGIN + (WIDTH - 2.0 * MARGIN) * batch as f32 / (batches - 1) as f32;
     let y = |log: f32| MARGIN + (HEIGHT - 2.0 * MARGIN) * (high - log) / (high - low);
@@ -45,6 +46,9 @@ fn picture(curves: &[(&str, &[f32])]) -> String {
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{name}</text>", left + 32.0, top + 4.0);
     }
     let (middle, bottom) = (WIDTH / 2.0, HEIGHT - 12.0);
-    let _ = writeln!(svg, "<text x=\"{middle}\" y=\"{bottom}\">batch (of {batches}); loss upwards</text>\n</svg>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"{middle}\" y=\"{bottom}\">batch (of {batches}); loss upwards</text>\n</svg>"
+    );
     svg
 }

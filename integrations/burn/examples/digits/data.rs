@@ -31,7 +31,8 @@ impl Digits {
         let csv = unpacked().ok_or("data/digits.csv.gz is damaged: restore it")?;
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         for line in csv.lines() {
-            let numbers: Vec<u8> = line.split(',').filter_map(|number| number.parse().ok()).collect();
+            let numbers: Vec<u8> =
+                line.split(',').filter_map(|number| number.parse().ok()).collect();
             let [pixels @ .., label] = numbers.as_slice() else { continue };
             let pixels: [u8; PIXELS] = pixels.try_into().map_err(|_| "a line without 64 pixels")?;
             images.push(pixels.map(|pixel| f32::from(pixel) / BRIGHTEST_PIXEL));
@@ -46,7 +47,8 @@ impl Digits {
     pub fn batches(&self, epoch: usize, size: usize) -> impl Iterator<Item = Batch> {
         let mut order: Vec<_> = (0..TRAIN_DIGITS).collect();
         // By a hash of the place: as good as a shuffle here.
-        order.sort_by_key(|&index| ((index + 1) * (2 * epoch + 1)).wrapping_mul(2654435761) % 65537);
+        order
+            .sort_by_key(|&index| ((index + 1) * (2 * epoch + 1)).wrapping_mul(2654435761) % 65537);
         let chunks: Vec<Vec<_>> = order.chunks_exact(size).map(<[_]>::to_vec).collect();
         chunks.into_iter().map(|chunk| batch(&self.images, &self.labels, &chunk, &self.device))
     }

@@ -33,7 +33,8 @@ pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
     let client = tensors[0].param.client.clone();
     // What was asked before runs before, whatever order fusion would find.
     client.try_sync(|| ()).map_err(|error| burn_error(format!("{error:?}")))?;
-    let names = tensors.into_iter().map(|Tensors { param, grad }| [param.into_ir(), grad.into_ir()]);
+    let names =
+        tensors.into_iter().map(|Tensors { param, grad }| [param.into_ir(), grad.into_ir()]);
     let names: Vec<_> = names.collect();
     let operation = CustomOpIr::new("wgpu-optim", names.as_flattened(), &[]);
     let answer = Arc::new(Mutex::new(None));
@@ -47,7 +48,9 @@ pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
     client.register(StreamId::current(), OperationIr::Custom(operation), resolve);
     client.try_sync(|| ()).map_err(|error| burn_error(format!("{error:?}")))?;
     let answer = lock(&answer).take();
-    answer.unwrap_or_else(|| Err(burn_error("an operation that the step needs has failed".to_owned())))
+    answer.unwrap_or_else(|| {
+        Err(burn_error("an operation that the step needs has failed".to_owned()))
+    })
 }
 
 /// Where the named tensors lie, every parameter in memory of its own.

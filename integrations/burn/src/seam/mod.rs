@@ -78,7 +78,8 @@ fn resources(client: &Client, handles: Vec<[Handle; 2]>) -> Result<Vec<Places>, 
     let place = |handle| client.get_resource::<WgpuServer<AutoCompiler>>(handle).map(Place);
     // Exclusively, since each would wait its turn at the device otherwise.
     let places = client.exclusive(|| {
-        let places = |[param, grad]: [Handle; 2]| Ok(Places { param: place(param)?, grad: place(grad)? });
+        let places =
+            |[param, grad]: [Handle; 2]| Ok(Places { param: place(param)?, grad: place(grad)? });
         handles.into_iter().map(places).collect::<Result<Vec<_>, _>>()
     });
     places.and_then(|places| places).map_err(|error| burn_error(format!("{error:?}")))

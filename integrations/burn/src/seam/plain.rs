@@ -21,9 +21,9 @@ pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 
 pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
     let client = tensors[0].param.client.clone();
-    let handles = tensors.into_iter().map(|Tensors { param, grad }| {
-        [param.handle, into_contiguous(grad).handle]
-    });
+    let handles = tensors
+        .into_iter()
+        .map(|Tensors { param, grad }| [param.handle, into_contiguous(grad).handle]);
     // Kernels that make gradients contiguous are launched before the first place is asked for.
     resources(&client, handles.collect())
 }

@@ -136,16 +136,27 @@ impl Bag {
     }
 }
 
-pub fn parameter<const D: usize>(shape: [usize; D], seed: usize, device: &Device) -> Param<Tensor<D>> {
+pub fn parameter<const D: usize>(
+    shape: [usize; D],
+    seed: usize,
+    device: &Device,
+) -> Param<Tensor<D>> {
     Param::initialized(ParamId::new(), numbers(shape, seed, device).require_grad())
 }
 
-pub fn register<const D: usize>(grads: &mut GradientsParams, param: &Param<Tensor<D>>, seed: usize) {
+pub fn register<const D: usize>(
+    grads: &mut GradientsParams,
+    param: &Param<Tensor<D>>,
+    seed: usize,
+) {
     let tensor = numbers(param.dims(), seed + 1000, &param.device().inner());
     grads.register(param.id, tensor);
 }
 
 /// The bits of all values, for comparisons that allow no rounding.
 pub fn bits<M: Module>(module: &M) -> Vec<Vec<u32>> {
-    values(module).iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
+    values(module)
+        .iter()
+        .map(|values| values.iter().map(|value| value.to_bits()).collect())
+        .collect()
 }

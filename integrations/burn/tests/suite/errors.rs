@@ -2,8 +2,8 @@
 
 use crate::common::{Bag, bits, device, numbers, parameter};
 use burn::module::{Module, Param, ParamId};
-use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, LambConfig, SgdConfig};
 use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, LambConfig, SgdConfig};
 use burn::tensor::{DType, Device, DeviceKind, FloatDType, Tensor};
 use wgpu_optim_burn::rules::Adam;
 use wgpu_optim_burn::{Error, Fuse, FusedConfig};
@@ -77,7 +77,8 @@ fn a_device_that_nobody_announced() {
     let weight = parameter([3], 1, &device.autodiff());
     let mut grads = GradientsParams::new();
     crate::common::register(&mut grads, &weight, 1);
-    let refused = AdamConfig::new().init_fused().try_step(0.1, weight, grads).err().expect("refused");
+    let refused =
+        AdamConfig::new().init_fused().try_step(0.1, weight, grads).err().expect("refused");
     assert!(refused.error.to_string().contains("init_device"), "{refused}");
 }
 
@@ -89,6 +90,8 @@ fn settings_that_our_rules_do_not_have() {
     let dampened = SgdConfig::new().with_momentum(Some(momentum)).try_fused();
     for refused in [cautious, untrusting, dampened] {
         let error = refused.expect_err("refused");
-        assert!(matches!(error, Error::Config { .. }) && error.to_string().contains("Burn's `init()`"));
+        assert!(
+            matches!(error, Error::Config { .. }) && error.to_string().contains("Burn's `init()`")
+        );
     }
 }

@@ -15,7 +15,8 @@ fn biases_and_norms_go_without_decay() {
     let rest = || ParamGroup::from_regex(r"(bias|gamma|beta)$").unwrap();
     let mut ours = FusedConfig::new(decay).with_group(rest(), without).init();
     let burn = AdamWConfig::new().with_weight_decay(0.5);
-    let mut burn = burn.init().with_group(rest(), burn.clone().with_weight_decay(0.0).build(), None);
+    let mut burn =
+        burn.init().with_group(rest(), burn.clone().with_weight_decay(0.0).build(), None);
     let (mut a, mut b) = (Net::new(&device()), Net::new(&device()));
     for step in 0..3 {
         let grads = a.grads(step);

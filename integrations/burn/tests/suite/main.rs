@@ -3,6 +3,7 @@
 mod common;
 mod errors;
 mod groups;
+mod learner;
 mod matches_burn;
 mod order;
 mod ownership;

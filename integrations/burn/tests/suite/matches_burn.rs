@@ -2,13 +2,13 @@
 
 use crate::common::{Bag, Net, device, difference, values};
 use burn::grad_clipping::GradientClippingConfig;
+use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
-    AdaGradConfig, AdamConfig, AdamWConfig, GradientsParams, LambConfig, LionConfig, ModuleOptimizer,
-    RmsPropConfig, SgdConfig,
+    AdaGradConfig, AdamConfig, AdamWConfig, GradientsParams, LambConfig, LionConfig,
+    ModuleOptimizer, RmsPropConfig, SgdConfig,
 };
-use burn::module::Module;
 use wgpu_optim_burn::{Fuse, FusedOptimizer};
 
 const STEPS: usize = 6;

@@ -88,9 +88,12 @@ fn records_of_burns_own_optimizers_are_refused_by_name() {
 /// Another device of the same adapter, which the application owns.
 fn other_device() -> Device {
     let options = Device::wgpu_options().device_kind(DeviceKind::Cpu);
-    let (_, setup) = options.init_with_setup().or_else(|_| {
-        Device::wgpu_options().device_kind(DeviceKind::DiscreteGpu(0)).init_with_setup()
-    }).expect("another device");
+    let (_, setup) = options
+        .init_with_setup()
+        .or_else(|_| {
+            Device::wgpu_options().device_kind(DeviceKind::DiscreteGpu(0)).init_with_setup()
+        })
+        .expect("another device");
     let device = Device::wgpu_options().setup(setup.clone()).init().unwrap();
     wgpu_optim_burn::share_device(&device, &setup);
     device.autodiff()
