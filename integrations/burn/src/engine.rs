@@ -248,6 +248,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Dispatches in a step of the parameters that the last one updated.
+    pub fn dispatches(&mut self) -> Result<usize, Error> {
+        Ok(self.optimizer.as_mut().map_or(Ok(0), Optimizer::dispatches)?)
+    }
+
     /// The states of all parameters, read back.
     pub fn states(&self) -> Result<Vec<(ParamId, State)>, Error> {
         let mut states = Vec::new();

@@ -119,6 +119,15 @@ impl FusedOptimizer {
         Ok(())
     }
 
+    /// Dispatches that the last step took on all devices. Burn keeps many tensors in one buffer, and those share
+    /// dispatches.
+    ///
+    /// # Errors
+    /// A device was lost.
+    pub fn dispatches(&mut self) -> Result<usize, Error> {
+        self.engines.iter_mut().map(|(_, engine)| engine.dispatches()).sum()
+    }
+
     /// All states, as Burn's record. Waits for the device.
     ///
     /// # Errors

@@ -9,7 +9,9 @@ pub(crate) type Primitive = CubeTensor;
 
 /// Whether nobody else sees the tensor's memory and its elements lie one after the other.
 pub(super) fn is_unshared<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.can_mut() && primitive(tensor.clone()).is_ok_and(|tensor| tensor.is_contiguous())
+    // A tiled tensor's strides order tiles, not elements.
+    let plain = |tensor: CubeTensor| !tensor.meta.is_tiled() && tensor.is_contiguous();
+    tensor.can_mut() && primitive(tensor.clone()).is_ok_and(plain)
 }
 
 pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {

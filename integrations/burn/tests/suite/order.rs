@@ -59,3 +59,26 @@ fn a_run_is_the_same_bit_for_bit_whether_or_not_it_waits() {
     };
     assert_eq!(run(true), run(false));
 }
+
+#[derive(Module, Debug)]
+struct Many {
+    weights: Vec<Param<Tensor<1>>>,
+}
+
+/// As many tensors as a large model has, and a few buffers.
+#[test]
+fn tensors_of_one_buffer_share_a_dispatch() {
+    const TENSORS: usize = 200;
+    let weight = |seed| parameter([1000], seed, &device());
+    let mut model = Many { weights: (0..TENSORS).map(weight).collect() };
+    let mut optimizer = SgdConfig::new().init_fused();
+    for step in 0..2 {
+        let mut grads = GradientsParams::new();
+        for (index, weight) in model.weights.iter().enumerate() {
+            crate::common::register(&mut grads, weight, index + step);
+        }
+        model = optimizer.step(0.1, model, grads);
+        let dispatches = optimizer.dispatches().unwrap();
+        assert!(dispatches <= TENSORS / 20, "{dispatches} dispatches");
+    }
+}
