@@ -2,7 +2,9 @@
 //! takes it; `shaders/driver/control.wgsl` is its twin.
 
 use crate::error::{Check, Error};
-use crate::rule::Before;
+use crate::number::Number;
+use crate::program::{Program, Tape};
+use crate::rule::{Before, Fields};
 
 /// Loss scaling as PyTorch's `GradScaler` does it, for gradients that would underflow in a small format.
 ///
@@ -12,14 +14,15 @@ use crate::rule::Before;
 ///
 /// ```text
 /// after a skipped step:              S ← max(S · backoff_factor, min_scale)
-/// after growth_interval good steps:  S ← S · growth_factor, unless that is infinite
+/// after growth_interval good steps:  S ← S · growth_factor, unless that is above 2¹²⁶
 /// ```
 ///
-/// Names and defaults are PyTorch's, but for `min_scale`, which PyTorch has not. Micikevicius et al., *Mixed
+/// Names and defaults are PyTorch's, but for `min_scale`, which PyTorch has not, and the bound 2¹²⁶, where PyTorch
+/// has infinity. PyTorch tests gradients before it divides; here a quotient that overflows is skipped too. Micikevicius et al., *Mixed
 /// precision training*, ICLR 2018.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradScaler {
-    /// The scale before the first step, finite and at least `min_scale`. Default 2¹⁶.
+    /// The scale before the first step, from `min_scale` to 2¹²⁶. Default 2¹⁶.
     pub init_scale: f32,
     /// What the scale grows by, at least 1. Default 2.
     pub growth_factor: f64,
@@ -30,6 +33,9 @@ pub struct GradScaler {
     /// The scale never backs off below this, above 0. Default 1.
     pub min_scale: f32,
 }
+
+/// The largest scale, 2¹²⁶: a larger one's reciprocal is subnormal, and a GPU may take it for 0.
+const MAX_SCALE: f32 = f32::from_bits(0x7e80_0000);
 
 impl Default for GradScaler {
     fn default() -> Self {
@@ -59,14 +65,13 @@ impl GradScaler {
     fn validate(&self) -> Result<(), Error> {
         let Self { init_scale, growth_factor, backoff_factor, growth_interval, min_scale } = *self;
         let remedy = "Give such a number, as PyTorch's GradScaler wants it";
-        // Reciprocals of smaller scales, or of larger, leave f32's range.
-        let scale = |x: f32| x.is_normal() && x > 0.0 && (1.0 / x).is_normal();
+        let scale = |x: f32| (f32::MIN_POSITIVE..=MAX_SCALE).contains(&x);
         Check::new("GradScaler")
             .that(scale(min_scale), "min_scale", "a positive number", min_scale, remedy)
             .that(
                 scale(init_scale) && init_scale >= min_scale,
                 "init_scale",
-                "a finite number of at least `min_scale`",
+                "from `min_scale` to 2^126",
                 init_scale,
                 remedy,
             )
@@ -231,18 +236,17 @@ impl Scale {
     }
 
     /// Moves the scale after a step.
-    fn update(&mut self, scaler: &GradScaler, skip: bool) {
-        let times = |factor: f64| (f64::from(self.scale) * factor) as f32;
+    fn update(&mut self, scaler: &GradScaler, computed: &Computed<f64>, skip: bool) {
         if skip {
-            self.scale = times(scaler.backoff_factor).max(scaler.min_scale);
+            self.scale = computed.backed_off as f32;
             self.growth_tracker = 0;
             self.skipped += 1;
             return;
         }
         self.growth_tracker += 1;
         if self.growth_tracker == scaler.growth_interval {
-            let grown = times(scaler.growth_factor);
-            self.scale = if grown.is_finite() { grown } else { self.scale };
+            let grown = computed.grown as f32;
+            self.scale = if grown <= MAX_SCALE { grown } else { self.scale };
             self.growth_tracker = 0;
         }
     }
@@ -261,7 +265,88 @@ pub(crate) struct Decision {
 /// PyTorch's, which keeps the quotient finite where all gradients are 0.
 const CLIP_EPS: f64 = 1e-6;
 
+crate::fields! {
+    /// What a decision is computed from.
+    pub(crate) struct Known {
+        /// the loss scale
+        scale,
+        /// the largest magnitude
+        largest,
+        /// sums of squares: of small elements times 2⁸⁰, of middling ones, and of large ones times 2⁻⁸⁰
+        small,
+        middling,
+        large,
+        /// 0, or infinite or NaN as the worst element
+        spoilt,
+    }
+}
+
+crate::fields! {
+    /// What is computed of it.
+    pub(crate) struct Computed {
+        /// what gradients are divided by
+        divisor,
+        /// the largest magnitude, divided
+        largest,
+        /// the norm, divided
+        norm,
+        /// what clipping multiplies by
+        clip,
+        /// what every gradient is multiplied by in all
+        factor,
+        /// the scale after a skipped step, and after enough good ones
+        backed_off,
+        grown,
+    }
+}
+
 impl Control {
+    /// The arithmetic of a decision, the same on CPU and GPU.
+    pub fn compute<N: Number>(&self, known: &Known<N>) -> Computed<N> {
+        let scaler = self.scaler.unwrap_or_default();
+        let one = N::from(1.0);
+        let divisor = known.scale * self.divisor().into();
+        let raw = match self.clip_norm {
+            Some((NormType::Max, _)) => known.largest,
+            _ => {
+                let small = known.small * 2f64.powi(-160).into();
+                (small + known.middling + known.large * 2f64.powi(160).into()).sqrt()
+            }
+        };
+        let norm = (raw + known.spoilt) / divisor;
+        let clip = match self.clip_norm {
+            // Written so that a NaN stays one, as in PyTorch.
+            Some((_, max_norm)) => {
+                let clip = N::from(max_norm) / (norm + CLIP_EPS.into());
+                clip.if_above(one, one, clip)
+            }
+            None => one,
+        };
+        let min_scale = N::from(scaler.min_scale.into());
+        let backed_off = known.scale * scaler.backoff_factor.into();
+        Computed {
+            divisor,
+            largest: known.largest / divisor,
+            norm,
+            clip,
+            factor: clip / divisor,
+            backed_off: backed_off.if_above(min_scale, backed_off, min_scale),
+            grown: known.scale * scaler.growth_factor.into(),
+        }
+    }
+
+    /// The same as a program, for the GPU.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn program(&self) -> Result<Program, Error> {
+        let tape = Tape::default();
+        let known = Known::from_fn(|index| tape.input(index));
+        let mut computed = Vec::new();
+        self.compute(&known).each(|_, x| computed.push(x));
+        tape.finish("control", computed, [])
+    }
+
     /// Decides on a step, and moves the scale. `representable` tells which numbers the gradients' type
     /// holds.
     pub fn decide(
@@ -270,27 +355,25 @@ impl Control {
         measure: &Measure,
         representable: impl Fn(f64) -> bool,
     ) -> Decision {
-        let divisor = f64::from(scale.scale) * self.divisor();
-        let finite = measure.non_finite == 0 && representable(measure.largest / divisor);
-        let raw = match self.clip_norm {
-            _ if measure.nan > 0 => f64::NAN,
-            _ if measure.non_finite > 0 => f64::INFINITY,
-            Some((NormType::Max, _)) => measure.largest,
-            _ => measure.squares.sqrt(),
+        let spoilt = match (measure.nan, measure.non_finite) {
+            (0, 0) => 0.0,
+            (0, _) => f64::INFINITY,
+            _ => f64::NAN,
         };
-        let norm = raw / divisor;
-        let clip = match self.clip_norm {
-            // Written so that a NaN stays one, as in PyTorch.
-            Some((_, max_norm)) => {
-                let clip = max_norm / (norm + CLIP_EPS);
-                if clip > 1.0 { 1.0 } else { clip }
-            }
-            None => 1.0,
+        let known = Known {
+            scale: f64::from(scale.scale),
+            largest: measure.largest,
+            small: 0.0,
+            middling: measure.squares,
+            large: 0.0,
+            spoilt,
         };
+        let computed = self.compute(&known);
+        let finite = measure.non_finite == 0 && representable(computed.largest);
         let skip = self.scaler.is_some() && !finite;
         if let Some(scaler) = &self.scaler {
-            scale.update(scaler, skip);
+            scale.update(scaler, &computed, skip);
         }
-        Decision { skip, factor: clip / divisor, norm }
+        Decision { skip, factor: computed.factor, norm: computed.norm }
     }
 }

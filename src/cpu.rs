@@ -4,6 +4,7 @@ use crate::control::{Control, Measure, Scale};
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::groups::{Clock, Groups};
+use crate::pattern::{Sorted, Unmatched};
 use crate::rule::Real;
 use crate::run::{Norms, Run, View};
 use crate::values::Values;
@@ -56,6 +57,7 @@ type NewGroup = (Box<dyn DynRule>, f64, Vec<(String, usize)>);
 pub struct CpuBuilder<T> {
     groups: Vec<NewGroup>,
     control: Control,
+    unmatched: Vec<Unmatched>,
     element: PhantomData<T>,
 }
 
@@ -71,6 +73,24 @@ impl<T: Real> CpuBuilder<T> {
         self
     }
 
+    /// Adds a group for each of these rules, with the parameters whose names match its pattern, in which `*`
+    /// stands for any characters and `?` for one. A parameter goes to the first that matches; one that none
+    /// matches is refused by [`Self::build`].
+    pub fn groups_by_name<N: Into<String>>(
+        mut self,
+        rules: impl IntoIterator<Item = (&'static str, impl Into<Box<dyn DynRule>>)>,
+        params: impl IntoIterator<Item = (N, usize)>,
+    ) -> Self {
+        let (patterns, rules): (Vec<_>, Vec<_>) = rules.into_iter().unzip();
+        let params = params.into_iter().map(|(name, len)| (name.into(), len));
+        let members = Sorted::new(&patterns, params, |(name, _): &(String, usize)| name);
+        self.unmatched.extend(members.unmatched);
+        for (rule, params) in rules.into_iter().zip(members.groups) {
+            self.groups.push((rule.into(), 1.0, params));
+        }
+        self
+    }
+
     crate::twins::builder_methods!();
 
     /// Checks everything and allocates parameters and gradients, all zero, and states.
@@ -79,6 +99,7 @@ impl<T: Real> CpuBuilder<T> {
     /// A hyperparameter out of its range, or a name given twice.
     pub fn build(self) -> Result<CpuOptimizer<T>, Error> {
         self.control.validate()?;
+        self.unmatched.into_iter().try_for_each(Unmatched::refuse)?;
         let mut optimizer = CpuOptimizer {
             groups: Groups::default(),
             scale: Scale::new(&self.control),
@@ -94,7 +115,8 @@ impl<T: Real> CpuBuilder<T> {
 impl<T: Real> CpuOptimizer<T> {
     /// Starts an optimizer; add groups, then build it.
     pub fn builder() -> CpuBuilder<T> {
-        CpuBuilder { groups: Vec::new(), control: Control::default(), element: PhantomData }
+        let (groups, control, unmatched) = Default::default();
+        CpuBuilder { groups, control, unmatched, element: PhantomData }
     }
 
     /// Adds parameters that share a rule's hyperparameters; their group's index. Everything else stays as

@@ -125,7 +125,7 @@ impl<R: Rule> DynRule for R {
         let tape = Tape::default();
         let step = tape.step();
         let count = Rule::scalars(self).len();
-        let mut scalars: Vec<_> = (0..count).map(|index| tape.scalar(index)).collect();
+        let mut scalars: Vec<_> = (0..count).map(|index| tape.input(index)).collect();
         Rule::advance(self, step, &mut scalars);
         let mut coeffs = Vec::new();
         self.before().each(|_, x| coeffs.push(Traced::from(x)));

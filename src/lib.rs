@@ -82,13 +82,62 @@
 //!
 //! # Precision
 //!
-//! Coefficients such as bias corrections are computed on the host in f64 and rounded once. On the GPU all
+//! Coefficients such as bias corrections are computed in f64, on the host or with the same bits on the GPU, and
+//! rounded once. On the GPU all else
 //! is f32, with WGSL's accuracy: a step is the exact one of inputs that differ by a few ulps, and the
 //! tests hold each to that. Inputs and states are meant to have magnitudes from 1e-18 to 1e18, or to be
 //! zero. Beyond, squares leave f32's range: where g² overflows, the second moment is infinite and the
 //! element stands still; where it underflows (or is flushed to zero, as GPUs may), `eps` alone divides.
 //! A NaN in a gradient makes its element's parameter and states NaN, and no other's, except where the rule
 //! has trust ratios: there it reaches its whole tensor.
+//!
+//! # Around the step
+//!
+//! What training loops do around a step happens on the GPU, in the step's own commands, and nothing is read
+//! back for it:
+//!
+//! ```no_run
+//! # fn forward_and_backward(_: &mut wgpu_optim::wgpu::CommandEncoder, _: &wgpu_optim::wgpu::Buffer) {}
+//! # fn example(device: &wgpu_optim::wgpu::Device, queue: &wgpu_optim::wgpu::Queue)
+//! #     -> Result<(), wgpu_optim::Error> {
+//! use wgpu_optim::{AdamW, GradScaler, Optimizer};
+//!
+//! let mut optimizer = Optimizer::builder()
+//!     .group(AdamW::default(), [("w", 4096), ("b", 64)])
+//!     .clip_grad_norm(1.0)
+//!     .grad_scaler(GradScaler::default())
+//!     .statistics()
+//!     .build(device, queue)?;
+//!
+//! let mut encoder = device.create_command_encoder(&Default::default());
+//! forward_and_backward(&mut encoder, optimizer.loss_scale()?); // multiplies its loss by the scale
+//! optimizer.step(&mut encoder)?;
+//! queue.submit([encoder.finish()]);
+//!
+//! let found = optimizer.read_statistics()?.wait()?; // or `.await` it, or look again later
+//! println!("norm {}, scale {}, {} skipped", found.grad_norm, found.loss_scale, found.skipped);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - **Clipping**: [`clip_grad_norm`](Builder::clip_grad_norm) by the norm of all gradients,
+//!   [`clip_grad_norm_max`](Builder::clip_grad_norm_max) by the largest magnitude,
+//!   [`clip_grad_value`](Builder::clip_grad_value) element by element.
+//! - **Loss scaling**: [`grad_scaler`](Builder::grad_scaler) unscales gradients and skips a step whole in which
+//!   one is infinite or NaN. The GPU then counts the steps, and computes what depends on the count with the
+//!   host's bits: a skipped step is as if it had never been.
+//! - **Accumulation**: let backward passes add to the gradients, tell their number by
+//!   [`set_micro_batches`](Optimizer::set_micro_batches), and zero gradients as the step reads them
+//!   ([`Builder::zero_grad`]) or by a command ([`Optimizer::zero_grad`]).
+//! - **Masks and groups**: [`groups_by_name`](Builder::groups_by_name),
+//!   [`lr_multiplier`](Builder::lr_multiplier), and between steps [`set_frozen`](Optimizer::set_frozen),
+//!   [`add_group`](Optimizer::add_group) and [`set_buffers`](Optimizer::set_buffers): states and step counts of
+//!   the others stay, and each parameter's count is its own.
+//! - **Statistics**: [`read_statistics`](Optimizer::read_statistics).
+//!
+//! In a step gradients are unscaled and averaged, then tested, then clipped by the norm, then by value. What
+//! is not asked for is in no kernel. Clipping by value, averaging and zeroing take no dispatch; what needs to
+//! know all gradients takes one more read of them and two small dispatches.
 //!
 //! # Schedules
 //!

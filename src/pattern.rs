@@ -1,5 +1,6 @@
 //! Patterns of parameter names, as a shell has for files.
 
+use crate::error::Error;
 use std::str::Chars;
 
 /// Whether a name fits a pattern: `*` stands for any characters, none included, `?` for exactly one,
@@ -41,6 +42,52 @@ pub fn matches(pattern: &str, name: &str) -> bool {
                 (pattern, name) = (after.clone(), untaken.clone());
             }
         }
+    }
+}
+
+/// Parameters by the first of some patterns that matches their name.
+#[derive(Debug)]
+pub(crate) struct Sorted<P> {
+    /// For each pattern.
+    pub groups: Vec<Vec<P>>,
+    pub unmatched: Vec<Unmatched>,
+}
+
+/// A parameter that no pattern matches.
+#[derive(Debug)]
+pub(crate) struct Unmatched {
+    name: String,
+    patterns: String,
+}
+
+impl<P> Sorted<P> {
+    pub fn new(
+        patterns: &[&str],
+        params: impl IntoIterator<Item = P>,
+        name: impl Fn(&P) -> &String,
+    ) -> Self {
+        let groups = patterns.iter().map(|_| Vec::new()).collect();
+        let mut sorted = Self { groups, unmatched: Vec::new() };
+        for param in params {
+            match patterns.iter().position(|pattern| matches(pattern, name(&param))) {
+                Some(group) => sorted.groups[group].push(param),
+                None => sorted
+                    .unmatched
+                    .push(Unmatched { name: name(&param).clone(), patterns: patterns.join(", ") }),
+            }
+        }
+        sorted
+    }
+}
+
+impl Unmatched {
+    pub fn refuse(self) -> Result<(), Error> {
+        Err(Error::parameter(
+            self.name,
+            format!("a name that one of the patterns matches: {}", self.patterns),
+            "none that does",
+            "End the patterns with `*` for all others",
+        ))
     }
 }
 

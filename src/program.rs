@@ -2,7 +2,7 @@
 //!
 //! Where steps may be skipped, only the GPU knows how many were taken, and computes what depends on it:
 //! it replays the program that [`Rule::coeffs`](crate::Rule::coeffs) records when it is called with
-//! [`Traced`] numbers. `shaders/driver/control.wgsl` is its interpreter.
+//! `Traced` numbers. `shaders/driver/control.wgsl` is its interpreter.
 
 use crate::error::Error;
 use crate::number::{Number, Step};
@@ -15,6 +15,13 @@ pub const MAX_INSTRUCTIONS: usize = 64;
 /// The most numbers that a group keeps from step to step.
 pub const MAX_SCALARS: usize = 4;
 
+/// The most numbers that a program starts from: a group's scalars, or what a decision knows.
+pub const MAX_INPUTS: usize = 8;
+
+/// The most coefficients that a rule may have where steps may be skipped, with those of
+/// [`Before`](crate::Before).
+pub const MAX_OUTPUTS: usize = 64;
+
 /// What an instruction does; its result goes to the register of its own index. The numbers are those of
 /// `control.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +31,8 @@ pub enum Operation {
     Constant = 0,
     /// The step.
     Step = 1,
-    /// A scalar of the group.
-    Scalar = 2,
+    /// A number that the program starts from, such as a scalar of the group.
+    Input = 2,
     /// a + b
     Add = 3,
     /// a − b
@@ -60,6 +67,24 @@ pub struct Program {
     pub scalars: Vec<u32>,
 }
 
+impl Program {
+    /// Refuses what the interpreter cannot hold.
+    fn check(&self, rule: &str) -> Result<(), Error> {
+        let held = [
+            (self.instructions.len(), MAX_INSTRUCTIONS, "operations that depend on the step"),
+            (self.scalars.len(), MAX_SCALARS, "scalars"),
+            (self.constants.len(), MAX_OUTPUTS, "coefficients, with the four of `Before`"),
+        ];
+        match held.into_iter().find(|(found, most, _)| found > most) {
+            Some((found, most, what)) => Err(Error::rule(
+                rule,
+                format!("it has {found} {what}, but at most {most} fit a step that may be skipped"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Where a program is recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Tape(RefCell<Vec<Instruction>>);
@@ -70,9 +95,9 @@ impl Tape {
         Step::new(self.push(Operation::Step, [0; 3]))
     }
 
-    /// A group's scalar, to compute with.
-    pub fn scalar(&self, index: usize) -> Traced<'_> {
-        self.push(Operation::Scalar, [index as u32, 0, 0])
+    /// A number that the program starts from, to compute with.
+    pub fn input(&self, index: usize) -> Traced<'_> {
+        self.push(Operation::Input, [index as u32, 0, 0])
     }
 
     /// Ends the recording.
@@ -97,17 +122,7 @@ impl Tape {
         }
         program.scalars = scalars.into_iter().map(|scalar| self.register(scalar)).collect();
         program.instructions = self.0.take();
-        if program.instructions.len() > MAX_INSTRUCTIONS || program.scalars.len() > MAX_SCALARS {
-            return Err(Error::rule(
-                rule,
-                format!(
-                    "its coefficients take {} operations that depend on the step and {} scalars, but at \
-                     most {MAX_INSTRUCTIONS} and {MAX_SCALARS} fit a step that may be skipped",
-                    program.instructions.len(),
-                    program.scalars.len(),
-                ),
-            ));
-        }
+        program.check(rule)?;
         Ok(program)
     }
 

@@ -1,13 +1,13 @@
 //! What the host asks of one step where the GPU decides on it, in the words that
 //! `shaders/driver/control.wgsl` reads.
 
-use crate::control::{Control, NormType};
+use crate::control::Control;
 use crate::error::Error;
 use crate::groups::{Clock, Groups, Origin};
-use crate::program::MAX_SCALARS;
+use crate::program::{MAX_SCALARS, Program};
 
-/// Words before those of clocks and entries: `Request` in `control.wgsl`.
-pub(crate) const HEADER_WORDS: usize = 16;
+/// Words before those of clocks, entries and programs: `Request` in `control.wgsl`.
+pub(crate) const HEADER_WORDS: usize = 6;
 
 /// Words of an entry of the header's list.
 const ENTRY_WORDS: usize = 4;
@@ -48,46 +48,25 @@ pub(crate) fn write(
         let group = groups.clocks[target.clock].group;
         let program = match programs[group] {
             Some(program) => program,
-            None => *programs[group].insert(write_program(out, control, groups, group)?),
+            None => {
+                let mut program = groups.groups[group].rule.program()?;
+                control.shape(&mut program.constants, 1.0);
+                *programs[group].insert(write_program(out, &program))
+            }
         };
         let at = HEADER_WORDS + first_entry + ENTRY_WORDS * index;
         out[at..at + 3].copy_from_slice(&[target.clock as u32, target.word, program]);
     }
-    let counts = [moves, targets.len() as u32, first_entry as u32];
-    out[..HEADER_WORDS].copy_from_slice(&header(control, counts));
-    Ok(())
-}
-
-/// `Request` in `control.wgsl`, up to its words.
-fn header(control: &Control, [moves, entries, first_entry]: [u32; 3]) -> [u32; HEADER_WORDS] {
-    let (clip, max_norm) = match control.clip_norm {
-        None => (0, 0.0),
-        Some((NormType::L2, max_norm)) => (1, max_norm),
-        Some((NormType::Max, max_norm)) => (2, max_norm),
-    };
-    let scaler = control.scaler.unwrap_or_default();
-    let [max_low, max_high] = words(max_norm);
-    let [divisor_low, divisor_high] = words(control.divisor());
-    let [growth_low, growth_high] = words(scaler.growth_factor);
-    let [backoff_low, backoff_high] = words(scaler.backoff_factor);
-    [
+    let decision = write_program(out, &control.program()?);
+    out[..HEADER_WORDS].copy_from_slice(&[
         moves,
-        entries,
-        first_entry,
-        clip,
-        max_low,
-        max_high,
-        divisor_low,
-        divisor_high,
-        growth_low,
-        growth_high,
-        backoff_low,
-        backoff_high,
-        scaler.min_scale.to_bits(),
-        scaler.growth_interval,
+        targets.len() as u32,
+        first_entry as u32,
+        decision,
         u32::from(control.scaler.is_some()),
-        0,
-    ]
+        control.scaler.unwrap_or_default().growth_interval,
+    ]);
+    Ok(())
 }
 
 /// Appends the clocks that the GPU does not have yet; how many they are.
@@ -109,16 +88,9 @@ fn write_moves(out: &mut Vec<u32>, groups: &Groups) -> u32 {
     moves
 }
 
-/// Appends a group's coefficients, those that depend on the step as a program; where they start.
-fn write_program(
-    out: &mut Vec<u32>,
-    control: &Control,
-    groups: &Groups,
-    group: usize,
-) -> Result<u32, Error> {
+/// Appends a program; where it starts.
+fn write_program(out: &mut Vec<u32>, program: &Program) -> u32 {
     let start = out.len() - HEADER_WORDS;
-    let mut program = groups.groups[group].rule.program()?;
-    control.shape(&mut program.constants, 1.0);
     out.extend([
         program.constants.len() as u32,
         program.instructions.len() as u32,
@@ -129,7 +101,7 @@ fn write_program(
     out.extend(program.instructions.iter().flatten());
     out.extend(program.outputs.iter().flatten());
     out.extend(&program.scalars);
-    Ok(start as u32)
+    start as u32
 }
 
 /// An f64's low and high word.

@@ -1,6 +1,7 @@
 //! The CPU's loops over runs of elements, which the compiler turns into vector code.
 
 use crate::rule::{Before, Fields, MAX_STATES, Real, Rule};
+use fearless_simd::{Level, Simd, dispatch};
 use std::ops::Add;
 
 /// Consecutive elements of one parameter as the CPU driver updates them: the active states in order.
@@ -78,13 +79,84 @@ impl<R: Rule, T: Real> Prepared<R, T> {
     }
 }
 
+/// Updates a run of elements.
+pub(crate) fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_, T>) {
+    let prepared = Prepared::<R, T>::new(rule, coeffs);
+    let Run { params, grads, states } = run;
+    // The loops below count states from the rule's first.
+    let in_order = prepared.used.iter().enumerate().all(|(index, &slot)| index == slot);
+    match states {
+        [] => straight::<R, T, 0>(rule, prepared, params, grads, [&mut [], &mut [], &mut []]),
+        [a] if in_order => {
+            straight::<R, T, 1>(rule, prepared, params, grads, [a, &mut [], &mut []]);
+        }
+        [a, b] if in_order => straight::<R, T, 2>(rule, prepared, params, grads, [a, b, &mut []]),
+        [a, b, c] if in_order => straight::<R, T, 3>(rule, prepared, params, grads, [a, b, c]),
+        states => tiled(rule, &prepared, Run { params, grads, states }),
+    }
+}
+
+/// A run whose states in use are the rule's first, with the widest vectors that the CPU has.
+fn straight<R: Rule, T: Real, const STATES: usize>(
+    rule: &R,
+    prepared: Prepared<R, T>,
+    params: &mut [T],
+    grads: &[T],
+    [a, b, c]: [&mut [T]; 3],
+) {
+    // Copies within the closure: what lies behind a reference might change with every store.
+    let rule = rule.clone();
+    dispatch!(Level::new(), simd => simd.vectorize(
+        #[inline(always)]
+        move || {
+            let (rule, before, coeffs) = (rule, prepared.before, prepared.coeffs);
+            straight_loop::<R, T, STATES>(&rule, &before, &coeffs, params, grads, a, b, c);
+        }
+    ));
+}
+
+/// Each array is an argument of its own, which is how the compiler learns that none overlaps another.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as said")]
+fn straight_loop<R: Rule, T: Real, const STATES: usize>(
+    rule: &R,
+    before: &Before<T>,
+    coeffs: &R::Coeffs<T>,
+    params: &mut [T],
+    grads: &[T],
+    a: &mut [T],
+    b: &mut [T],
+    c: &mut [T],
+) {
+    // Slices of one length need no checks of bounds in the loop.
+    let count = params.len();
+    let len = |state: usize| if state < STATES { count } else { 0 };
+    let (params, grads) = (&mut params[..count], &grads[..count]);
+    let (a, b, c) = (&mut a[..len(0)], &mut b[..len(1)], &mut c[..len(2)]);
+    for i in 0..count {
+        let (p, g) = before.apply(params[i], grads[i]);
+        let mut state = R::State::<T>::from_fn(|k| match k {
+            0 if STATES > 0 => a[i],
+            1 if STATES > 1 => b[i],
+            2 if STATES > 2 => c[i],
+            _ => T::default(),
+        });
+        params[i] = rule.update(coeffs, p, g, &mut state);
+        state.each(|k, x| match k {
+            0 if STATES > 0 => a[i] = x,
+            1 if STATES > 1 => b[i] = x,
+            2 if STATES > 2 => c[i] = x,
+            _ => {}
+        });
+    }
+}
+
 /// A tile's states, in arrays of fixed size: the compiler then sees neither aliasing nor bounds in the
 /// inner loops and turns them into vector code, whatever the number of states.
 type Tile<T> = [[T; TILE]; MAX_STATES];
 
-/// Updates a run of elements, a tile at a time.
-pub(crate) fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_, T>) {
-    let prepared = Prepared::<R, T>::new(rule, coeffs);
+/// A run of any states, a tile at a time.
+fn tiled<R: Rule, T: Real>(rule: &R, prepared: &Prepared<R, T>, run: Run<'_, T>) {
     let mut tile = [[T::default(); TILE]; MAX_STATES];
     let grads = run.grads.chunks(TILE);
     for (index, (params, grads)) in run.params.chunks_mut(TILE).zip(grads).enumerate() {
@@ -92,7 +164,7 @@ pub(crate) fn update_run<R: Rule, T: Real>(rule: &R, coeffs: &[f64], run: Run<'_
         for (&slot, state) in prepared.used.iter().zip(run.states.iter()) {
             tile[slot][..params.len()].copy_from_slice(&state[range.clone()]);
         }
-        update_tile(rule, &prepared, params, grads, &mut tile);
+        update_tile(rule, prepared, params, grads, &mut tile);
         for (&slot, state) in prepared.used.iter().zip(run.states.iter_mut()) {
             state[range.clone()].copy_from_slice(&tile[slot][..params.len()]);
         }

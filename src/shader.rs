@@ -4,7 +4,7 @@ use crate::contract;
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::format::{Access, BLOCK, ELEMENTS_PER_THREAD, LIVE_BITS};
-use crate::program::{MAX_INSTRUCTIONS, MAX_SCALARS};
+use crate::program::{MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS};
 use crate::rule::{Before, Fields, StateInit};
 use std::fmt::Write;
 
@@ -19,6 +19,12 @@ pub const BLOCKS_PER_WORKGROUP: u64 = WORKGROUP_SIZE / THREADS_PER_BLOCK;
 
 /// The most partial sums that one workgroup of the sum kernel adds up.
 pub const SUM_LENGTH: u64 = 4 * WORKGROUP_SIZE;
+
+/// Threads that measure a block together.
+const THREADS_PER_MEASURED_BLOCK: u64 = 16;
+
+/// Blocks that a workgroup measures.
+pub const BLOCKS_MEASURED_PER_WORKGROUP: u64 = WORKGROUP_SIZE / THREADS_PER_MEASURED_BLOCK;
 
 /// Bytes of one entry of `norms.wgsl`, or of `measures.wgsl`.
 pub const SUMS_BYTES: u64 = 32;
@@ -112,6 +118,7 @@ const NORMS: &str = include_str!("../shaders/driver/norms.wgsl");
 const NORMS_SUM: &str = include_str!("../shaders/driver/norms_sum.wgsl");
 const MEASURES: &str = include_str!("../shaders/driver/measures.wgsl");
 const TREE: &str = include_str!("../shaders/driver/tree.wgsl");
+const BLOCK_OF_64: &str = include_str!("../shaders/driver/block_of_64.wgsl");
 const PARTIALS: &str = include_str!("../shaders/driver/partials.wgsl");
 
 /// Links a kernel of a rule whose pages have this many entries.
@@ -140,8 +147,8 @@ pub fn link(rule: &dyn DynRule, entries: usize, variant: &Variant) -> Result<Sha
     }
     text += &match variant.stage {
         Stage::Norm => {
-            [NORMS_SUM, SQUARES, TREE, include_str!("../shaders/driver/norm.wgsl"), PARTIALS]
-                .concat()
+            let norm = include_str!("../shaders/driver/norm.wgsl");
+            [NORMS_SUM, SQUARES, TREE, BLOCK_OF_64, norm, PARTIALS].concat()
         }
         Stage::Step => step(rule, variant),
     };
@@ -157,7 +164,7 @@ pub fn link(rule: &dyn DynRule, entries: usize, variant: &Variant) -> Result<Sha
 pub fn link_measure(access: Access) -> Shader {
     let bindings = "@group(0) @binding(2) var<storage, read> tensors: array<vec2<u32>>;\n\
          @group(0) @binding(3) var<storage, read_write> partials: array<Summand>;\n\n";
-    let text = constants()
+    let text = constants_with(THREADS_PER_MEASURED_BLOCK)
         + Access::Vec4.lanes()
         + TABLE
         + &access.array("grads", 1, true)
@@ -206,7 +213,8 @@ pub fn link_gather() -> Shader {
 pub fn link_control() -> Shader {
     let text = constants()
         + &format!(
-            "const MAX_INSTRUCTIONS = {MAX_INSTRUCTIONS}u;\nconst MAX_SCALARS = {MAX_SCALARS}u;\n\n"
+            "const MAX_INSTRUCTIONS = {MAX_INSTRUCTIONS}u;\nconst MAX_SCALARS = {MAX_SCALARS}u;\n\
+             const MAX_INPUTS = {MAX_INPUTS}u;\nconst MAX_OUTPUTS = {MAX_OUTPUTS}u;\n\n"
         )
         + &Sums::Measures.summand()
         + include_str!("../shaders/driver/wide.wgsl")
@@ -217,12 +225,18 @@ pub fn link_control() -> Shader {
 
 /// What every module begins with.
 fn constants() -> String {
+    constants_with(THREADS_PER_BLOCK)
+}
+
+/// The same, where so many threads share a block.
+fn constants_with(threads_per_block: u64) -> String {
     format!(
-        "const THREADS_PER_BLOCK = {THREADS_PER_BLOCK}u;\n\
-         const BLOCKS_PER_WORKGROUP = {BLOCKS_PER_WORKGROUP}u;\n\
+        "const THREADS_PER_BLOCK = {threads_per_block}u;\n\
+         const BLOCKS_PER_WORKGROUP = {}u;\n\
          const WORKGROUP_SIZE = {WORKGROUP_SIZE}u;\n\
          const LIVE_BITS = {LIVE_BITS}u;\n\
          alias Real = vec4<f32>;\n\n",
+        WORKGROUP_SIZE / threads_per_block
     )
 }
 
@@ -254,7 +268,7 @@ fn step(rule: &dyn DynRule, variant: &Variant) -> String {
         return text + include_str!("../shaders/driver/plain_step.wgsl");
     }
     let watched = include_str!("../shaders/driver/watched_step.wgsl");
-    text + &[NORMS_SUM, SQUARES, TREE, watched, PARTIALS].concat()
+    text + &[NORMS_SUM, SQUARES, TREE, BLOCK_OF_64, watched, PARTIALS].concat()
 }
 
 /// The blocks' tensors, the tensors' norms for a step with trust ratios, and the blocks' own sums where

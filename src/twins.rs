@@ -3,7 +3,7 @@
 /// Methods of a builder that has `groups`, whose second field is a multiplier, and a `control`.
 macro_rules! builder_methods {
     () => {
-        /// Multiplies the last group's learning rate wherever [`Optimizer::set_lrs`] sets all groups' at once.
+        /// Multiplies the last group's learning rate wherever [`set_lrs`](crate::Optimizer::set_lrs) sets all groups' at once.
         pub fn lr_multiplier(mut self, multiplier: f64) -> Self {
             if let Some((_, lr_multiplier, _)) = self.groups.last_mut() {
                 *lr_multiplier = multiplier;
@@ -13,8 +13,8 @@ macro_rules! builder_methods {
 
         /// Clips by the global norm: every gradient is multiplied by `min(1, max_norm/(‖g‖ + 1e-6))`, with the
         /// root of the sum of all squares, over all parameters of the optimizer that are not frozen; PyTorch's
-        /// `clip_grad_norm_`. As there, a non-finite gradient makes all non-finite, unless
-        /// [`Self::grad_scaler`] skips such steps.
+        /// `clip_grad_norm_`. As there, a NaN makes all gradients NaN, and an infinite one makes all others 0 and
+        /// itself NaN, unless [`Self::grad_scaler`] skips such steps.
         pub fn clip_grad_norm(self, max_norm: f64) -> Self {
             self.clip($crate::control::NormType::L2, max_norm)
         }
@@ -36,8 +36,8 @@ macro_rules! builder_methods {
             self
         }
 
-        /// Takes gradients that come multiplied by [`Optimizer::loss_scale`], and skips steps in which one is
-        /// infinite or NaN. [`GradScaler::constant`]`(1.0)` only skips.
+        /// Takes gradients that come multiplied by the loss scale ([`loss_scale`](crate::Optimizer::loss_scale)), and skips steps in which one is
+        /// infinite or NaN. [`GradScaler::constant`](crate::GradScaler::constant)`(1.0)` only skips.
         pub fn grad_scaler(mut self, scaler: $crate::GradScaler) -> Self {
             self.control.scaler = Some(scaler);
             self
@@ -50,7 +50,9 @@ macro_rules! builder_methods {
             self
         }
 
-        /// Keeps statistics of each step for [`Optimizer::read_statistics`].
+        /// Keeps statistics of each step: on the GPU for
+        /// [`read_statistics`](crate::Optimizer::read_statistics), on the CPU for
+        /// [`grad_norm`](crate::CpuOptimizer::grad_norm).
         pub fn statistics(mut self) -> Self {
             self.control.statistics = true;
             self
@@ -83,7 +85,7 @@ macro_rules! optimizer_methods {
         }
 
         /// Changes every group's learning rate from the next recorded step on, to its
-        /// [`Builder::lr_multiplier`] times this one.
+        /// [`lr_multiplier`](crate::Builder::lr_multiplier) times this one.
         ///
         /// # Errors
         /// A rate is out of range; none is changed then.

@@ -1,4 +1,4 @@
-//! The two clocks that time a kernel: the wall's and the device's.
+//! The clocks that time a kernel: the wall's and the device's.
 
 use super::gpu::{Gpu, STEPS_IN_FLIGHT, Timestamps};
 use std::time::{Duration, Instant};
@@ -27,6 +27,20 @@ pub fn wall(gpu: &Gpu, steps: u64, kernel: &mut dyn Kernel) -> Duration {
     }
     gpu.wait();
     start.elapsed()
+}
+
+/// One step from an idle device to an idle device, in seconds: what PyTorch's peers measure too.
+pub fn latency(gpu: &Gpu, kernel: &mut dyn Kernel) -> f64 {
+    wall(gpu, 1, kernel).as_secs_f64()
+}
+
+/// Seconds a step by the device's clock, or by the wall's where it has none.
+pub fn device(gpu: &Gpu, steps: u64, kernel: &mut dyn Kernel) -> f64 {
+    let time = match &gpu.timestamps {
+        Some(timestamps) => self::timestamps(gpu, timestamps, steps, kernel),
+        None => wall(gpu, steps, kernel),
+    };
+    time.as_secs_f64() / steps as f64
 }
 
 /// The device's view: only the passes, without recording, submitting and waiting.
@@ -61,7 +75,7 @@ fn round(gpu: &Gpu, timestamps: &Timestamps, steps: u32, kernel: &mut dyn Kernel
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     encoder.resolve_query_set(&timestamps.queries, 0..2 * steps, &timestamps.resolved, 0);
     gpu.queue.submit([encoder.finish()]);
-    let ticks: Vec<u64> = gpu.read(&timestamps.resolved);
+    let ticks: Vec<u64> = gpu.read(&[timestamps.resolved.slice(..)]);
     let passes = ticks.chunks_exact(2).take(steps as usize);
     passes.map(|pass| pass[1].saturating_sub(pass[0])).sum()
 }

@@ -2,35 +2,49 @@
 
 use super::clock::{self, Kernel};
 use super::gpu::{Gpu, PlainKernel};
-use super::workload::values;
+use super::values::{self, PARAMETERS};
 use rayon::prelude::*;
 use wgpu_optim::wgpu;
 
 /// f32 read and written.
 pub const BYTES_PER_ELEMENT: usize = 8;
 
+/// The copy that moves as many bytes: its number of elements, a multiple of 4.
+pub fn elements_that_move(bytes: usize) -> usize {
+    (bytes / BYTES_PER_ELEMENT).next_multiple_of(4)
+}
+
 pub struct GpuCopy {
-    kernel: PlainKernel,
-    grid: [u32; 2],
+    /// One for each pair of buffers: a large copy takes several.
+    kernels: Vec<PlainKernel>,
 }
 
 impl GpuCopy {
     pub fn checked(gpu: &Gpu, elements: usize) -> Self {
-        let original = values(0, elements);
-        let duplicate = gpu.storage(&vec![0.0_f32; elements]);
-        let buffers = [&gpu.storage(&original), &duplicate];
-        let kernel = gpu.kernel(include_str!("copy.wgsl"), &buffers);
-        let grid = gpu.grid(elements.div_ceil(4 * 256) as u32);
-        let mut copy = Self { kernel, grid };
+        let pipeline = gpu.pipeline(include_str!("copy.wgsl"));
+        let (mut kernels, mut duplicates) = (Vec::new(), Vec::new());
+        let most = gpu.most_bound();
+        for start in (0..elements).step_by(most) {
+            let len = most.min(elements - start);
+            let [original, duplicate] = [(); 2].map(|()| gpu.zeros(len));
+            values::fill(gpu, &[original.slice(..)], PARAMETERS);
+            let bind_group = gpu.bind(&pipeline, &[&original, &duplicate]);
+            let grid = gpu.grid(len.div_ceil(4 * 256) as u32);
+            kernels.push(PlainKernel { pipeline: pipeline.clone(), bind_group, grid });
+            duplicates.push(duplicate);
+        }
+        let mut copy = Self { kernels };
         clock::wall(gpu, 1, &mut copy);
-        assert!(gpu.read::<f32>(&duplicate) == original, "the copy of {elements} elements differs");
+        for duplicate in &duplicates {
+            values::check_filled(gpu, &duplicate.slice(..), PARAMETERS);
+        }
         copy
     }
 }
 
 impl Kernel for GpuCopy {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
-        self.kernel.record(pass, self.grid);
+        self.kernels.iter().for_each(|kernel| kernel.record(pass));
     }
 }
 
@@ -41,7 +55,7 @@ pub struct CpuCopy {
 
 impl CpuCopy {
     pub fn new(elements: usize) -> Self {
-        Self { original: values(0, elements), duplicate: vec![0.0; elements] }
+        Self { original: values::tensor(PARAMETERS, elements), duplicate: vec![0.0; elements] }
     }
 
     pub fn serial(&mut self) {

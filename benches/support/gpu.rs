@@ -1,5 +1,6 @@
 //! The device under test, and the little that a plain kernel needs of it.
 
+use super::memory;
 use bytemuck::Pod;
 use wgpu::util::DeviceExt;
 use wgpu_optim::wgpu;
@@ -7,12 +8,18 @@ use wgpu_optim::wgpu;
 /// Steps between two waits: enough to keep the device busy, few enough to be a training loop's.
 pub const STEPS_IN_FLIGHT: u32 = 16;
 
+/// What some series need and most devices have; a device without them is measured by the rest.
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::IMMEDIATES);
+
 pub struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
     /// None on a device without timestamps.
     pub timestamps: Option<Timestamps>,
+    /// Bytes that buffers may take in all.
+    memory: u64,
+    adapter: wgpu::Adapter,
 }
 
 /// A beginning and an end for each step in flight.
@@ -30,16 +37,40 @@ impl Gpu {
         let adapter =
             pollster::block_on(wgpu::util::initialize_adapter_from_env_or_default(&instance, None))
                 .expect("a GPU, or a driver such as Mesa's lavapipe that stands in for one");
-        let features = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
-        let descriptor = wgpu::DeviceDescriptor {
-            required_features: features,
-            required_limits: adapter.limits(),
-            ..Default::default()
-        };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
-            .expect("a device with its adapter's limits");
-        let timestamps = (!features.is_empty()).then(|| Timestamps::new(&device, &queue));
-        Self { info: adapter.get_info(), device, queue, timestamps }
+        let (device, queue) = device(&adapter, &adapter.limits());
+        let memory = memory::of(&device, &adapter.get_info());
+        Self::new(adapter, device, queue, memory)
+    }
+
+    /// The same adapter's device again, with other limits.
+    pub fn limited(&self, change: impl FnOnce(&mut wgpu::Limits)) -> Self {
+        let mut limits = self.adapter.limits();
+        change(&mut limits);
+        let (device, queue) = device(&self.adapter, &limits);
+        Self::new(self.adapter.clone(), device, queue, self.memory)
+    }
+
+    fn new(adapter: wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue, memory: u64) -> Self {
+        let has_timestamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let timestamps = has_timestamps.then(|| Timestamps::new(&device, &queue));
+        Self { info: adapter.get_info(), device, queue, timestamps, memory, adapter }
+    }
+
+    /// Whether so many bytes of buffers fit the device.
+    pub fn fits(&self, bytes: u64) -> bool {
+        bytes <= self.memory
+    }
+
+    /// Whether the device is the CPU itself: then its speed says nothing about a GPU's.
+    pub fn is_software(&self) -> bool {
+        self.info.device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// The most f32 that one buffer, bound whole, holds: a multiple of 256.
+    pub fn most_bound(&self) -> usize {
+        let limits = self.device.limits();
+        let bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        bytes as usize / 4 / 256 * 256
     }
 
     /// A storage buffer with these contents.
@@ -47,22 +78,36 @@ impl Gpu {
         self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: None,
             contents: bytemuck::cast_slice(contents),
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST,
+            usage: STORAGE,
         })
     }
 
-    /// What a buffer holds after all submissions so far.
-    pub fn read<T: Pod>(&self, buffer: &wgpu::Buffer) -> Vec<T> {
+    /// A storage buffer of so many f32, all zero.
+    pub fn zeros(&self, elements: usize) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 4 * elements as u64,
+            usage: STORAGE,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// What some slices of buffers hold after all submissions so far, one after another.
+    pub fn read<T: Pod>(&self, slices: &[wgpu::BufferSlice<'_>]) -> Vec<T> {
+        let size = slices.iter().map(|slice| slice.size()).sum();
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
-            size: buffer.size(),
+            size,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+        let mut at = 0;
+        for slice in slices {
+            let size = slice.size();
+            encoder.copy_buffer_to_buffer(slice.buffer(), slice.offset(), &staging, at, size);
+            at += size;
+        }
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., |mapped| {
             mapped.expect("a readable copy");
         });
@@ -77,20 +122,28 @@ impl Gpu {
         self.device.poll(wgpu::PollType::wait_indefinitely()).expect("a device that still answers");
     }
 
-    /// Compiles a kernel with entry point `main` and binds buffers to it, in order.
-    pub fn kernel(&self, wgsl: &str, buffers: &[&wgpu::Buffer]) -> PlainKernel {
+    /// Compiles a kernel with entry point `main`.
+    pub fn pipeline(&self, wgsl: &str) -> wgpu::ComputePipeline {
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
             source: wgpu::ShaderSource::Wgsl(wgsl.into()),
         });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
             layout: None,
             module: &module,
             entry_point: Some("main"),
             compilation_options: Default::default(),
             cache: None,
-        });
+        })
+    }
+
+    /// Binds buffers to a pipeline's group 0, in order.
+    pub fn bind(
+        &self,
+        pipeline: &wgpu::ComputePipeline,
+        buffers: &[&wgpu::Buffer],
+    ) -> wgpu::BindGroup {
         let entries: Vec<_> = (0..)
             .zip(buffers)
             .map(|(binding, buffer)| wgpu::BindGroupEntry {
@@ -98,12 +151,11 @@ impl Gpu {
                 resource: buffer.as_entire_binding(),
             })
             .collect();
-        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
-        });
-        PlainKernel { pipeline, bind_group }
+        })
     }
 
     /// A grid of at least this many workgroups.
@@ -111,19 +163,39 @@ impl Gpu {
         let row = workgroups.min(self.device.limits().max_compute_workgroups_per_dimension);
         [row, workgroups.div_ceil(row)]
     }
+
+    /// The device, its driver and the backend that reaches it.
+    pub fn name(&self) -> String {
+        let wgpu::AdapterInfo { name, driver, driver_info, backend, .. } = &self.info;
+        format!("{name}, driver {driver} {driver_info}, {backend}")
+    }
+}
+
+const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_SRC)
+    .union(wgpu::BufferUsages::COPY_DST);
+
+fn device(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: adapter.features() & WANTED,
+        required_limits: limits.clone(),
+        ..Default::default()
+    };
+    pollster::block_on(adapter.request_device(&descriptor)).expect("a device with these limits")
 }
 
 /// A pipeline with all that it binds.
 pub struct PlainKernel {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    pub grid: [u32; 2],
 }
 
 impl PlainKernel {
-    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, grid: [u32; 2]) {
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        pass.dispatch_workgroups(grid[0], grid[1], 1);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 }
 

@@ -18,8 +18,12 @@ struct Coeffs {
 @group(0) @binding(4) var<storage, read_write> exp_avg_sq: array<vec4<f32>>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let i = id.x;
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let i = (workgroup.y * grid.x + workgroup.x) * 256u + invocation;
     if i >= arrayLength(&params) {
         return;
     }

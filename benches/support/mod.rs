@@ -1,9 +1,22 @@
-//! What the step benchmark is made of, one job a file.
+//! What the benches are made of, one job a file.
 
+#![allow(dead_code, reason = "each bench takes what it needs")]
+
+pub mod bench;
+pub mod byhand;
 pub mod clock;
 pub mod copy;
 pub mod gpu;
 pub mod handwritten;
-pub mod interleaved;
+pub mod machine;
+pub mod memory;
+pub mod record;
 pub mod report;
+pub mod series;
+pub mod shapes;
+pub mod stats;
+pub mod targets;
+pub mod torch;
+pub mod turns;
+pub mod values;
 pub mod workload;

@@ -1,140 +1,97 @@
-//! Runs series under criterion, and prints the table of them all.
+//! Prints what a run found.
 
-use super::gpu::Gpu;
-use criterion::{BenchmarkId, Criterion, Throughput};
-use std::time::Duration;
+use super::bench::Bench;
+use super::record::rounded;
+use serde_json::{Value, json};
 
-/// Samples that criterion takes of a series.
-pub const SAMPLES: usize = 10;
-
-/// What is stepped.
-#[derive(Clone, PartialEq)]
-pub struct Case {
-    pub name: String,
-    pub elements: usize,
-    /// Bytes that a step must at least read and write for each element.
-    pub bytes_per_element: usize,
+/// Gives each series its share of the copy's bandwidth, and prints everything.
+pub fn print(bench: &mut Bench) {
+    shares(&mut bench.record.lines);
+    bench.criterion.final_summary();
+    println!("GPU: {}", bench.gpu.name());
+    println!("CPU: {} threads", rayon::current_num_threads());
+    let lines = &bench.record.lines;
+    series(lines);
+    turns(lines);
+    numbers(lines);
 }
 
-/// By whom it is stepped, and by which clock.
-pub const CPU_SERIAL: &str = "CPU serial";
-pub const CPU_PARALLEL: &str = "CPU parallel";
-pub const GPU_WALL: &str = "GPU wall clock";
-pub const GPU_TIMESTAMPS: &str = "GPU timestamps";
-
-/// The case that all others are measured against.
-pub const COPY: &str = "copy";
-
-pub struct Report {
-    pub criterion: Criterion,
-    rows: Vec<Row>,
+pub fn text<'a>(line: &'a Value, key: &str) -> &'a str {
+    line[key].as_str().unwrap_or_default()
 }
 
-struct Row {
-    case: Case,
-    series: &'static str,
-    /// Seconds a step, by sample.
-    samples: Vec<f64>,
+/// What a line is about, as ratios call it.
+pub fn label(line: &Value) -> String {
+    let parts = ["peer", "rule", "impl"].map(|key| text(line, key));
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-impl Report {
-    pub fn new() -> Self {
-        let criterion = Criterion::default()
-            .sample_size(SAMPLES)
-            .warm_up_time(Duration::from_millis(200))
-            .measurement_time(Duration::from_millis(800))
-            .without_plots()
-            .configure_from_args();
-        Self { criterion, rows: Vec::new() }
-    }
-
-    /// One series: `steps` takes a number of steps and says how long they took.
-    ///
-    /// It is not called at all if criterion's filter leaves the series out.
-    pub fn series(
-        &mut self,
-        case: &Case,
-        series: &'static str,
-        mut steps: impl FnMut(u64) -> Duration,
-    ) {
-        let mut samples = Vec::new();
-        let mut group = self.criterion.benchmark_group(&case.name);
-        group.throughput(Throughput::Elements(case.elements as u64));
-        group.bench_function(BenchmarkId::new(series, case.elements), |bencher| {
-            bencher.iter_custom(|count| {
-                let elapsed = steps(count);
-                samples.push(elapsed.as_secs_f64() / count as f64);
-                elapsed
-            });
-        });
-        group.finish();
-        if !samples.is_empty() {
-            // The calls before the last ones warm up.
-            samples.drain(..samples.len().saturating_sub(SAMPLES));
-            self.rows.push(Row { case: case.clone(), series, samples });
+/// The share of the bandwidth of a copy that moved as much by the same clock.
+fn shares(lines: &mut [Value]) {
+    let key = |line: &Value| (line["bytes"].clone(), line["series"].clone());
+    let is_copy = |line: &&Value| text(line, "peer") == "copy" && line["bytes"].is_number();
+    let copies: Vec<_> =
+        lines.iter().filter(is_copy).map(|line| (key(line), line["gb_s"].clone())).collect();
+    for line in lines {
+        let copy = copies.iter().find(|(of, _)| *of == key(line));
+        if let (Some(own), Some(copy)) = (line["gb_s"].as_f64(), copy.and_then(|c| c.1.as_f64())) {
+            line["of_copy"] = json!(rounded(own / copy));
         }
     }
+}
 
-    /// Prints every series' speed, and what share it is of the copy's of the same size on the same
-    /// clock.
-    pub fn print(&self, gpu: &Gpu) {
-        self.criterion.final_summary();
-        println!("GPU: {}", gpu_name(gpu));
-        println!("CPU: {} threads", rayon::current_num_threads());
-        println!("Medians of {SAMPLES} samples\n");
+fn series(lines: &[Value]) {
+    println!(
+        "\n{:<34} {:<16} {:<15} {:>11} {:>9} {:>8} {:>7}",
+        "medians", "shape", "series", "ms/step", "Gparam/s", "GB/s", "of copy"
+    );
+    let ours = |line: &&Value| line["series"].is_string() && line["ratios"].is_null();
+    for line in lines.iter().filter(ours) {
+        let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
+        let share = line["of_copy"].as_f64().map_or("-".into(), |share| format!("{share:.2}"));
         println!(
-            "{:<28} {:>9}  {:<14} {:>11} {:>10} {:>7} {:>8}",
-            "case", "elements", "series", "µs/step", "Mparam/s", "GB/s", "of copy"
+            "{:<34} {:<16} {:<15} {:>11.4} {:>9.4} {:>8.2} {:>7}",
+            label(line),
+            text(line, "shape"),
+            text(line, "series"),
+            number("ms_median"),
+            number("gparam_s"),
+            number("gb_s"),
+            share
         );
-        for row in &self.rows {
-            let share = self.copy_of(row).map_or("-".into(), |copy| {
-                format!("{:.2}", row.bytes_per_second() / copy.bytes_per_second())
-            });
-            println!(
-                "{:<28} {:>9}  {:<14} {:>11.1} {:>10.1} {:>7.2} {:>8}",
-                row.case.name,
-                row.case.elements,
-                row.series,
-                row.median() * 1e6,
-                row.case.elements as f64 / row.median() / 1e6,
-                row.bytes_per_second() / 1e9,
-                share
-            );
+    }
+}
+
+/// Ratios are printed against the first contestant of the turns, and against peers.
+fn turns(lines: &[Value]) {
+    println!("\nin turns: bytes a second, as a multiple of another's");
+    for line in lines {
+        let Some(ratios) = line["ratios"].as_object() else { continue };
+        let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
+        println!(
+            "{:<44} {:<10} {:<24} {:>10.4} ms {:>8.2} GB/s",
+            label(line),
+            text(line, "shape"),
+            text(line, "series"),
+            number("ms_median"),
+            number("gb_s")
+        );
+        for (other, ratio) in ratios {
+            let part = |k: usize| ratio[k].as_f64().unwrap_or(f64::NAN);
+            println!("    {:.3} ({:.3} to {:.3}) of {other}", part(0), part(1), part(2));
         }
     }
-
-    fn copy_of(&self, row: &Row) -> Option<&Row> {
-        self.rows.iter().find(|copy| {
-            copy.case.name == COPY
-                && copy.case.elements == row.case.elements
-                && copy.series == row.series
-        })
-    }
 }
 
-impl Row {
-    fn median(&self) -> f64 {
-        median(&self.samples)
-    }
-
-    fn bytes_per_second(&self) -> f64 {
-        (self.case.elements * self.case.bytes_per_element) as f64 / self.median()
-    }
-}
-
-/// The device, its driver and the backend that reaches it.
-fn gpu_name(gpu: &Gpu) -> String {
-    let wgpu_optim::wgpu::AdapterInfo { name, driver, driver_info, backend, .. } = &gpu.info;
-    format!("{name}, driver {driver} {driver_info}, {backend}")
-}
-
-pub fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
+fn numbers(lines: &[Value]) {
+    println!("\n{:<62} {:<12} {:>10}", "medians", "shape", "");
+    for line in lines.iter().filter(|line| line["measure"].is_string()) {
+        println!(
+            "{:<62} {:<12} {:>10} {}",
+            text(line, "measure"),
+            text(line, "shape"),
+            line["value"].to_string(),
+            text(line, "unit")
+        );
     }
 }

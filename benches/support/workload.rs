@@ -1,113 +1,207 @@
-//! The tensors that are stepped, on CPU and GPU alike, and the check that both come to the same.
+//! Optimizers over the tensors of a shape, on CPU and GPU alike, and the check that both come to the same.
 
 use super::clock::{self, Kernel};
 use super::gpu::Gpu;
-use wgpu_optim::{CpuOptimizer, Optimizer, Param, Rule};
+use super::record::{OURS, Subject};
+use super::shapes::Shape;
+use super::values::{self, GRADIENTS, PARAMETERS, PERIOD};
+use wgpu_optim::{
+    Adagrad, Adam, AdamW, Builder, CpuOptimizer, DynRule, Optimizer, Param, RMSprop, SGD, wgpu,
+};
 
-/// Tensors of one size.
-#[derive(Clone, Copy)]
-pub struct Tensors {
-    pub count: usize,
-    pub len: usize,
+pub type BoxedRule = Box<dyn DynRule>;
+
+/// The rules that targets speak of.
+pub fn main_rules() -> Vec<BoxedRule> {
+    vec![
+        Adam::default().into(),
+        RMSprop::default().into(),
+        Adagrad::default().into(),
+        SGD { momentum: 0.9, ..Default::default() }.into(),
+    ]
 }
 
-/// Seeds of [`values`], to which a tensor's index is added.
-pub const PARAMETERS: usize = 0;
-pub const GRADIENTS: usize = 1 << 16;
-
-/// Numbers between −1 and 1, without a pattern.
-pub fn values(seed: usize, len: usize) -> Vec<f32> {
-    let value = |i: usize| {
-        let x = (i as u32 ^ (seed as u32).rotate_left(16)).wrapping_mul(0x9e37_79b9);
-        let x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
-        (x ^ (x >> 13)).cast_signed() as f32 / 2_f32.powi(31)
-    };
-    (0..len).map(value).collect()
+/// A rule as PyTorch's peer sets it, by its name in lower case.
+pub fn rule(name: &str) -> BoxedRule {
+    let adamw: BoxedRule = AdamW::default().into();
+    let mut known = main_rules().into_iter().chain([adamw]);
+    known.find(|rule| rule.name() == name).expect("a rule that benches know")
 }
 
-impl Tensors {
-    pub fn elements(self) -> usize {
-        self.count * self.len
-    }
+/// f32 bytes that a step reads or writes for an element: gradient read, parameter and states read and
+/// written.
+pub fn bytes_per_element(rule: &dyn DynRule) -> usize {
+    4 * (3 + 2 * rule.states().len())
+}
 
-    fn names(self) -> impl Iterator<Item = (usize, String)> {
-        (0..self.count).map(|index| (index, index.to_string()))
-    }
+/// Bytes that an optimizer takes on the device: parameters, gradients, states, and the table of blocks.
+pub fn bytes_held(rule: &dyn DynRule, shape: &Shape) -> u64 {
+    let per_block = 256 * 4 * (2 + rule.states().len()) + 16;
+    shape.tensors.iter().map(|&len| (len.div_ceil(256) * per_block) as u64).sum()
+}
 
-    pub fn cpu<R: Rule>(self, rule: R) -> CpuOptimizer<f32> {
-        let params = self.names().map(|(_, name)| (name, self.len));
-        let mut optimizer =
-            CpuOptimizer::builder().group(rule, params).build().expect("valid hyperparameters");
-        for (index, name) in self.names() {
-            let (params, grads) = (PARAMETERS + index, GRADIENTS + index);
-            optimizer.set_param(&name, &values(params, self.len)).expect("a known parameter");
-            optimizer.set_grad(&name, &values(grads, self.len)).expect("a known parameter");
+/// Where parameters and gradients lie.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Placement {
+    /// In the optimizer's arena.
+    Arena,
+    /// Each in a buffer of its own.
+    Separate,
+    /// The same, off the alignment that vec4 access needs.
+    Misaligned,
+}
+
+impl Placement {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arena => "arena",
+            Self::Separate => "separate buffers",
+            Self::Misaligned => "offset of 4 bytes",
         }
-        optimizer
     }
 
-    /// On the GPU, in the optimizer's arena; its first steps are checked.
-    pub fn arena<R: Rule>(self, gpu: &Gpu, rule: R) -> Optimizer {
-        let params = self.names().map(|(_, name)| Param::new(name, self.len));
-        self.checked(gpu, rule, params.collect())
-    }
-
-    /// On the GPU, in buffers of the caller's, off the alignment that vec4 access needs; its first steps
-    /// are checked.
-    pub fn misaligned<R: Rule>(self, gpu: &Gpu, rule: R) -> Optimizer {
-        let buffer = || gpu.storage(&vec![0.0_f32; self.len + 1]);
-        let param =
-            |(_, name)| Param::new(name, self.len).buffers(&buffer(), &buffer()).offsets(4, 4);
-        self.checked(gpu, rule, self.names().map(param).collect())
-    }
-
-    fn checked<R: Rule>(self, gpu: &Gpu, rule: R, params: Vec<Param>) -> Optimizer {
-        let mut optimizer = Optimizer::builder()
-            .group(rule.clone(), params)
-            .build(&gpu.device, &gpu.queue)
-            .expect("room for the tensors on the device");
-        for (index, name) in self.names() {
-            let (params, grads) = (PARAMETERS + index, GRADIENTS + index);
-            optimizer.set_param(&name, &values(params, self.len)).expect("a known parameter");
-            optimizer.set_grad(&name, &values(grads, self.len)).expect("a known parameter");
+    fn param(self, gpu: &Gpu, name: String, len: usize) -> Param {
+        let param = Param::new(name, len);
+        match self {
+            Self::Arena => param,
+            Self::Separate => param.buffers(&gpu.zeros(len), &gpu.zeros(len)),
+            Self::Misaligned => {
+                param.buffers(&gpu.zeros(len + 1), &gpu.zeros(len + 1)).offsets(4, 4)
+            }
         }
-        check(gpu, self, rule, &mut optimizer, |optimizer, name| {
-            let readback = optimizer.read_param(name).expect("room for a copy");
-            readback.wait().expect("a device that still answers")
-        });
-        optimizer
     }
+}
+
+/// An optimizer on the CPU.
+pub fn cpu(shape: &Shape, rule: &dyn DynRule) -> CpuOptimizer<f32> {
+    let named = |(index, &len): (usize, &usize)| (index.to_string(), len);
+    let params = shape.tensors.iter().enumerate().map(named);
+    let mut optimizer =
+        CpuOptimizer::builder().group(rule.boxed(), params).build().expect("valid hyperparameters");
+    for (index, &len) in shape.tensors.iter().enumerate() {
+        let (name, numbers) = (index.to_string(), |seed| values::tensor(seed + index, len));
+        optimizer.set_param(&name, &numbers(PARAMETERS)).expect("a known parameter");
+        optimizer.set_grad(&name, &numbers(GRADIENTS)).expect("a known parameter");
+    }
+    optimizer
+}
+
+/// An optimizer on the GPU, not yet filled.
+pub fn built(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule, placement: Placement) -> Optimizer {
+    built_with(gpu, shape, rule, placement, |builder| builder)
+}
+
+fn built_with(
+    gpu: &Gpu,
+    shape: &Shape,
+    rule: &dyn DynRule,
+    placement: Placement,
+    around: impl Fn(Builder) -> Builder,
+) -> Optimizer {
+    let param = |(index, &len): (usize, &usize)| placement.param(gpu, index.to_string(), len);
+    let params: Vec<_> = shape.tensors.iter().enumerate().map(param).collect();
+    let builder = around(Optimizer::builder().group(rule.boxed(), params));
+    builder.build(&gpu.device, &gpu.queue).expect("room for the tensors on the device")
+}
+
+/// An optimizer on the GPU; its first steps are checked.
+pub fn checked(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule, placement: Placement) -> Optimizer {
+    checked_with(gpu, shape, rule, placement, |builder| builder)
+}
+
+/// One that does something around its steps, without changing what they do.
+pub fn checked_with(
+    gpu: &Gpu,
+    shape: &Shape,
+    rule: &dyn DynRule,
+    placement: Placement,
+    around: impl Fn(Builder) -> Builder,
+) -> Optimizer {
+    let mut optimizer = built_with(gpu, shape, rule, placement, around);
+    for index in 0..shape.tensors.len() {
+        let name = index.to_string();
+        let (params, grads) = (optimizer.param(&name), optimizer.grad(&name));
+        values::fill(gpu, &params.expect("a known parameter"), PARAMETERS + index);
+        values::fill(gpu, &grads.expect("a known parameter"), GRADIENTS + index);
+    }
+    check(gpu, shape, rule, &mut optimizer, |optimizer, tensor| {
+        optimizer.param(&tensor.to_string()).expect("a known parameter")
+    });
+    optimizer
 }
 
 /// Takes a few steps on the GPU, and the same on the CPU: a kernel that computes something else has no
-/// speed worth knowing.
-pub fn check<R: Rule, K: Kernel>(
+/// speed worth knowing. `slices` tells where the kernel keeps a tensor.
+pub fn check<K: Kernel>(
     gpu: &Gpu,
-    tensors: Tensors,
-    rule: R,
+    shape: &Shape,
+    rule: &dyn DynRule,
     kernel: &mut K,
-    read: impl Fn(&K, &str) -> Vec<f32>,
+    slices: impl for<'k> Fn(&'k K, usize) -> Vec<wgpu::BufferSlice<'k>>,
 ) {
     const STEPS: u64 = 3;
-    // A unit in the last place of a parameter for each step, and some more for each update.
-    const TOLERANCE: f32 = 1e-6;
-    let mut reference = tensors.cpu(rule);
+    let reference = reference(shape, rule, STEPS);
     clock::wall(gpu, STEPS, kernel);
-    for _ in 0..STEPS {
+    for (tensor, &len) in shape.tensors.iter().enumerate() {
+        let expected = reference.param(&tensor.to_string()).expect("a known parameter");
+        let expected = expected.as_slice().expect("a contiguous array");
+        let windows = values::windows(len);
+        let parts: Vec<_> =
+            windows.iter().flat_map(|window| cut(&slices(kernel, tensor), window)).collect();
+        let found: Vec<f32> = gpu.read(&parts);
+        for (i, found) in windows.into_iter().flatten().zip(found) {
+            compare(rule.name(), &shape.name, (tensor, i), found, expected[i % PERIOD]);
+        }
+    }
+}
+
+/// The CPU's steps over one period of each tensor, which tells all its elements. (Norms of whole periods
+/// keep their ratio, so that trust ratios are told too.)
+fn reference(shape: &Shape, rule: &dyn DynRule, steps: u64) -> CpuOptimizer<f32> {
+    let tensors = shape.tensors.iter().map(|&len| len.min(PERIOD)).collect();
+    let mut reference = cpu(&Shape { name: shape.name.clone(), tensors }, rule);
+    for _ in 0..steps {
         reference.par_step().expect("the CPU's step");
     }
-    for (_, name) in tensors.names() {
-        let expected = reference.param(&name).expect("a known parameter");
-        let found = read(kernel, &name);
-        assert_eq!(found.len(), expected.len(), "elements of tensor {name}");
-        for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
-            let near = (found - expected).abs() <= TOLERANCE;
-            assert!(
-                near,
-                "{} on the GPU is not what it is on the CPU: after {STEPS} steps element {i} of \
-                 tensor {name} is {found}, expected {expected}",
-                R::NAME
-            );
+    reference
+}
+
+/// The parts of slices, one after another, that hold some elements.
+fn cut<'a>(
+    slices: &[wgpu::BufferSlice<'a>],
+    window: &std::ops::Range<usize>,
+) -> Vec<wgpu::BufferSlice<'a>> {
+    let mut first = 0;
+    let mut parts = Vec::new();
+    for slice in slices {
+        let end = first + values::elements(slice);
+        let (from, to) = (window.start.max(first), window.end.min(end));
+        if from < to {
+            parts.push(slice.slice(4 * (from - first) as u64..4 * (to - first) as u64));
         }
+        first = end;
+    }
+    parts
+}
+
+fn compare(rule: &str, shape: &str, (tensor, element): (usize, usize), found: f32, expected: f32) {
+    // A unit in the last place of a parameter for each step, and some more for each update.
+    const TOLERANCE: f32 = 1e-6;
+    assert!(
+        (found - expected).abs() <= TOLERANCE,
+        "{rule} on the GPU is not what it is on the CPU: after a few steps of {shape}, element \
+         {element} of tensor {tensor} is {found}, expected {expected}"
+    );
+}
+
+/// What a line of ours is about.
+pub fn ours(rule: &dyn DynRule, shape: &Shape, implementation: &str) -> Subject {
+    Subject {
+        peer: OURS.into(),
+        rule: rule.name().into(),
+        implementation: implementation.into(),
+        shape: shape.name.clone(),
+        elements: shape.elements(),
+        bytes: shape.elements() * bytes_per_element(rule),
     }
 }

@@ -7,24 +7,26 @@
 //!
 //! Everything but the optimizer is the engine's own: the device, the buffers, the kernels of the
 //! forward and the backward pass (linear.wgsl, cross_entropy.wgsl) and the command encoder.
-//! Parameters and gradients never leave the GPU. What the optimizer adds is in this file and in
-//! `Parameter` (tensor.rs).
+//! Parameters and gradients never leave the GPU. What the optimizer adds is in this file, in
+//! `Parameter` (tensor.rs) and, for those who like to watch, in `Monitor` (monitor.rs).
 
 mod digits;
 mod kernel;
+mod monitor;
 mod network;
 mod tensor;
 #[cfg(test)]
 mod tests;
 
 use digits::Digits;
+use monitor::Monitor;
 use network::{Batch, Network};
 use std::error::Error;
-use std::f64::consts::PI;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Instant;
 use tensor::Tensor;
+use wgpu_optim::schedule::{CosineAnnealing, Schedule};
 use wgpu_optim::{AdamW, Optimizer};
 
 const SEED: u64 = 1;
@@ -32,6 +34,8 @@ const EPOCHS: usize = 20;
 /// Divides the size of the training set.
 const BATCH_SIZE: usize = 50;
 const LEARNING_RATE: f64 = 1e-2;
+/// Gradients whose norm, all of them together, is larger are clipped to it.
+const MAX_NORM: f64 = 1.0;
 
 fn main() -> ExitCode {
     match run() {
@@ -56,13 +60,13 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut trainer = Trainer::new(device, queue)?;
     let start = Instant::now();
     for epoch in 0..EPOCHS {
-        // Cosine decay, from the learning rate to 0.
-        let progress = epoch as f64 / EPOCHS as f64;
-        let training = trainer.epoch(LEARNING_RATE * (1.0 + (PI * progress).cos()) / 2.0)?;
+        let training = trainer.epoch()?;
         if epoch % 5 == 4 {
             let test = trainer.evaluate()?;
+            let norm = trainer.monitor.latest.as_ref().map_or(0.0, |latest| latest.grad_norm);
             println!(
-                "epoch {:2}  training loss {:.4}  test loss {:.4}  test accuracy {:.2} %",
+                "epoch {:2}  training loss {:.4}  gradient norm {norm:.4}  test loss {:.4}  \
+                 test accuracy {:.2} %",
                 epoch + 1,
                 training.loss,
                 test.loss,
@@ -70,7 +74,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             );
         }
     }
-    let steps_per_second = trainer.steps()? as f64 / start.elapsed().as_secs_f64();
+    let steps_per_second = trainer.steps as f64 / start.elapsed().as_secs_f64();
     println!("test accuracy {:.4}, {steps_per_second:.0} steps/s", trainer.evaluate()?.accuracy);
     Ok(())
 }
@@ -98,6 +102,10 @@ struct Trainer {
     training_batch: Batch,
     test_batch: Batch,
     optimizer: Optimizer,
+    schedule: Schedule,
+    /// Steps so far.
+    steps: u64,
+    monitor: Monitor,
 }
 
 /// Means over the digits of an epoch or of the test set.
@@ -113,21 +121,31 @@ impl Trainer {
         let training_batch = network.batch(&device, BATCH_SIZE);
         let test_batch = network.batch(&device, test_set.len);
 
-        // Two groups: weights decay, biases do not. A step is one dispatch all the same.
+        // Two groups: weights decay, biases do not. One dispatch updates them all the same.
         let adamw = AdamW { lr: LEARNING_RATE, ..Default::default() };
         let optimizer = Optimizer::builder()
             .group(adamw, network.weights())
             .group(AdamW { weight_decay: 0.0, ..adamw }, network.biases())
+            .clip_grad_norm(MAX_NORM)
             .build(&device, &queue)?;
-        Ok(Self { device, queue, training_set, test_set, training_batch, test_batch, optimizer })
+        let steps = EPOCHS * training_set.len.div_ceil(BATCH_SIZE);
+        let schedule = CosineAnnealing::new(LEARNING_RATE, steps as u64).into();
+        Ok(Self {
+            device,
+            queue,
+            training_set,
+            test_set,
+            training_batch,
+            test_batch,
+            optimizer,
+            schedule,
+            steps: 0,
+            monitor: Monitor::default(),
+        })
     }
 
     /// Trains with every digit of the training set once.
-    fn epoch(&mut self, lr: f64) -> Result<Score, Box<dyn Error>> {
-        // Hyperparameters are data to the optimizer's kernels: a new one recompiles nothing.
-        for group in 0..self.optimizer.groups() {
-            self.optimizer.set_lr(group, lr)?;
-        }
+    fn epoch(&mut self) -> Result<Score, Box<dyn Error>> {
         for first in (0..self.training_set.len).step_by(BATCH_SIZE) {
             self.step(first)?;
         }
@@ -143,11 +161,14 @@ impl Trainer {
         self.training_batch.backward(&mut pass);
         drop(pass); // ends it, so that the encoder is free again
 
+        // Hyperparameters are data to the optimizer's kernels: a new one recompiles nothing.
+        self.optimizer.set_lrs(self.schedule.lr(self.steps))?;
         // Recorded like any other work of the engine's: the step runs after the backward pass and
         // before the next batch, without a barrier or a wait to be asked for.
         self.optimizer.step(&mut encoder)?;
         self.queue.submit([encoder.finish()]);
-        Ok(())
+        self.steps += 1;
+        self.monitor.update(&self.device, &self.optimizer)
     }
 
     /// Classifies the test set; nothing learns.

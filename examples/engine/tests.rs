@@ -1,6 +1,8 @@
 use super::*;
 use digits::PIXELS;
 
+const NAMES: [&str; 4] = ["hidden.weight", "hidden.bias", "output.weight", "output.bias"];
+
 fn trainer() -> Trainer {
     let adapter = adapter().expect("these tests need a GPU or a software driver");
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).unwrap();
@@ -11,15 +13,43 @@ fn trainer() -> Trainer {
 fn an_epoch_lowers_the_loss() {
     let mut trainer = trainer();
     let before = trainer.evaluate().unwrap();
-    trainer.epoch(LEARNING_RATE).unwrap();
+    trainer.epoch().unwrap();
     let after = trainer.evaluate().unwrap();
     assert!(after.loss < before.loss / 2.0);
     assert!(after.accuracy > 0.8);
 }
 
 #[test]
+fn the_learning_rate_falls_with_every_step() {
+    let mut trainer = trainer();
+    trainer.step(0).unwrap();
+    trainer.step(BATCH_SIZE).unwrap();
+    for group in 0..trainer.optimizer.groups() {
+        let lr = trainer.optimizer.rule(group).unwrap().lr();
+        assert!(lr < LEARNING_RATE && lr > 0.99 * LEARNING_RATE, "{lr}");
+    }
+}
+
+#[test]
+fn the_monitor_brings_the_norm_that_gradients_had_and_were_clipped_from() {
+    let mut trainer = trainer();
+    assert_eq!(trainer.monitor.latest, None);
+    trainer.step(0).unwrap();
+    trainer.evaluate().unwrap(); // waits for all that was submitted
+    trainer.monitor.update(&trainer.device, &trainer.optimizer).unwrap();
+    let statistics = trainer.monitor.latest.unwrap();
+    let norm = trainer.optimizer.read_statistics().unwrap().wait().unwrap().grad_norm;
+    assert_eq!((statistics.steps, statistics.grad_norm), (1, norm));
+
+    let read_grad = |name| trainer.optimizer.read_grad(name).unwrap().wait().unwrap();
+    let grads = NAMES.map(read_grad).concat();
+    let expected = grads.iter().map(|g| g * g).sum::<f32>().sqrt();
+    assert!((norm / expected - 1.0).abs() < 1e-5, "{norm}, not {expected}");
+    assert!((statistics.clip * norm - MAX_NORM as f32).abs() < 1e-5, "{statistics:?}");
+}
+
+#[test]
 fn gradients_are_the_slopes_of_the_loss() {
-    const NAMES: [&str; 4] = ["hidden.weight", "hidden.bias", "output.weight", "output.bias"];
     let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
 
     let mut trainer = trainer();

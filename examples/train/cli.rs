@@ -11,6 +11,9 @@ use std::path::PathBuf;
 /// second optimizer on the CPU gets the same gradients, and at the end the parameters of both are
 /// compared. Without a GPU driver the training runs on all cores of the CPU.
 ///
+/// The backward pass goes through f16, as in mixed-precision training. So the loss is scaled, at first
+/// by too much: the first steps overflow and are skipped, until the scale fits.
+///
 /// wgpu's environment variables choose the GPU, for example WGPU_BACKEND=vulkan or
 /// WGPU_POWER_PREF=low.
 #[derive(Debug, Parser)]
@@ -31,9 +34,15 @@ pub struct Args {
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=TRAIN_DIGITS as u64))]
     pub batch_size: usize,
 
-    /// Learning rate of all optimizers [default: each its own, see --optimizer]
-    #[arg(long, value_name = "RATE", value_parser = learning_rate, allow_negative_numbers = true)]
+    /// Learning rate of all optimizers, which a warm-up leads up to and half a cosine down to 0
+    /// [default: each its own, see --optimizer]
+    #[arg(long, value_name = "RATE", value_parser = positive, allow_negative_numbers = true)]
     pub lr: Option<f64>,
+
+    /// The norm of all gradients together that larger ones are clipped to
+    #[arg(long, value_name = "NORM", default_value = "1")]
+    #[arg(value_parser = positive, allow_negative_numbers = true)]
+    pub clip: f64,
 
     /// Seed of the split into training and test digits, the first parameters and the batches
     #[arg(long, value_name = "NUMBER", default_value = "0")]
@@ -103,9 +112,9 @@ impl OptimizerName {
 }
 
 /// A positive, finite number.
-fn learning_rate(text: &str) -> Result<f64, String> {
+fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
+        Ok(number) if number > 0.0 && f64::is_finite(number) => Ok(number),
         _ => Err("give a number above 0, for example 0.001".into()),
     }
 }
@@ -137,10 +146,15 @@ mod tests {
     }
 
     #[test]
-    fn learning_rates_are_positive_numbers() {
-        assert_eq!(learning_rate("1e-3"), Ok(1e-3));
-        for bad in ["0", "-1", "nan", "inf", "fast"] {
-            assert!(learning_rate(bad).is_err(), "{bad}");
+    fn learning_rates_and_norms_are_positive_numbers() {
+        let parse = |option: &str, number: &str| Args::try_parse_from(["train", option, number]);
+        for option in ["--lr", "--clip"] {
+            assert!(parse(option, "1e-3").is_ok());
+            for bad in ["0", "-1", "nan", "inf", "fast"] {
+                assert!(parse(option, bad).is_err(), "{option} {bad}");
+            }
         }
+        assert_eq!(parse("--lr", "1e-3").unwrap().lr, Some(1e-3));
+        assert_eq!(parse("--clip", "1e-3").unwrap().clip, 1e-3);
     }
 }

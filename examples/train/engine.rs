@@ -2,22 +2,68 @@
 
 use crate::gpu::Gpu;
 use crate::network::Network;
-use wgpu_optim::{CpuOptimizer, Error, Optimizer, Rule, wgpu};
+use wgpu_optim::{CpuOptimizer, Error, GradScaler, Optimizer, Rule, wgpu};
+
+/// What happens around each step.
+#[derive(Clone, Copy)]
+pub struct Control {
+    /// Gradients whose norm, all of them together, is larger are multiplied down to it.
+    pub max_norm: f64,
+    pub scaler: GradScaler,
+}
+
+impl Control {
+    pub fn new(max_norm: f64) -> Self {
+        let scaler = GradScaler {
+            // Too large for this network's gradients in f16, so that one sees the first steps skipped.
+            init_scale: 16_777_216.0,
+            // PyTorch's 2000 is more steps than this training has.
+            growth_interval: 100,
+            ..Default::default()
+        };
+        Self { max_norm, scaler }
+    }
+}
+
+/// What is known after a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Status {
+    /// The norm of all gradients, unscaled and not yet clipped; not finite if the step was skipped.
+    pub grad_norm: f64,
+    /// What the next step's gradients are to be multiplied by.
+    pub loss_scale: f32,
+    /// Steps skipped so far.
+    pub skipped: u64,
+}
+
+impl Status {
+    pub fn before_training(control: Control) -> Self {
+        Self { grad_norm: 0.0, loss_scale: control.scaler.init_scale, skipped: 0 }
+    }
+}
 
 /// An optimizer of a network's parameters.
 pub enum Engine {
     Gpu { gpu: Gpu, optimizer: Box<Optimizer> },
-    Cpu { optimizer: CpuOptimizer<f32> },
+    Cpu { optimizer: Box<CpuOptimizer<f32>> },
 }
 
 impl Engine {
     /// Starts from the network's parameters, on the GPU if one is given.
-    pub fn new(rule: impl Rule, network: &Network, gpu: Option<&Gpu>) -> Result<Self, Error> {
+    pub fn new(
+        rule: impl Rule,
+        network: &Network,
+        control: Control,
+        gpu: Option<&Gpu>,
+    ) -> Result<Self, Error> {
         let Some(gpu) = gpu else {
-            return Ok(Self::Cpu { optimizer: cpu_optimizer(rule, network)? });
+            let optimizer = cpu_optimizer(rule, network, control)?;
+            return Ok(Self::Cpu { optimizer: Box::new(optimizer) });
         };
         let optimizer = Optimizer::builder()
             .group(rule, network.tensors().map(|(name, values)| (name, values.len())))
+            .clip_grad_norm(control.max_norm)
+            .grad_scaler(control.scaler)
             .build(&gpu.device, &gpu.queue)?;
         for (name, values) in network.tensors() {
             optimizer.set_param(&name, &values)?;
@@ -25,11 +71,23 @@ impl Engine {
         Ok(Self::Gpu { gpu: gpu.clone(), optimizer: Box::new(optimizer) })
     }
 
-    /// Takes one step with these gradients, and brings the new parameters into the network.
-    pub fn step(&mut self, gradients: &Network, network: &mut Network) -> Result<(), Error> {
+    /// Takes one step with these gradients, which come multiplied by the loss scale, and brings the new
+    /// parameters into the network.
+    pub fn step(
+        &mut self,
+        lr: f64,
+        gradients: &Network,
+        network: &mut Network,
+    ) -> Result<Status, Error> {
         match self {
-            Self::Gpu { gpu, optimizer } => step_on_gpu(gpu, optimizer, gradients, network),
-            Self::Cpu { optimizer } => step_on_cpu(optimizer, gradients, network),
+            Self::Gpu { gpu, optimizer } => {
+                optimizer.set_lrs(lr)?;
+                step_on_gpu(gpu, optimizer, gradients, network)
+            }
+            Self::Cpu { optimizer } => {
+                optimizer.set_lrs(lr)?;
+                step_on_cpu(optimizer, gradients, network)
+            }
         }
     }
 }
@@ -39,7 +97,7 @@ fn step_on_gpu(
     optimizer: &mut Optimizer,
     gradients: &Network,
     network: &mut Network,
-) -> Result<(), Error> {
+) -> Result<Status, Error> {
     for (name, gradient) in gradients.tensors() {
         optimizer.set_grad(&name, &gradient)?;
     }
@@ -48,19 +106,29 @@ fn step_on_gpu(
     gpu.queue.submit([encoder.finish()]);
 
     // Every copy is under way before the first is waited for.
+    let statistics = optimizer.read_statistics()?;
     let readbacks: Vec<_> =
         network.tensors().map(|(name, _)| optimizer.read_param(&name)).collect::<Result<_, _>>()?;
     for ((_, mut tensor), readback) in network.tensors_mut().zip(readbacks) {
         tensor.iter_mut().zip(readback.wait()?).for_each(|(value, new)| *value = new);
     }
-    Ok(())
+    // They were copied before the parameters, so they are there by now. The host has to know the scale,
+    // since it multiplies the next gradients by it, exactly as the GPU will divide them. An engine that
+    // computes gradients on the GPU waits for neither: a kernel of its own binds
+    // `optimizer.loss_scale()`, and statistics are polled for (see examples/engine/monitor.rs).
+    let statistics = statistics.wait()?;
+    Ok(Status {
+        grad_norm: statistics.grad_norm.into(),
+        loss_scale: statistics.next_loss_scale,
+        skipped: statistics.skipped.into(),
+    })
 }
 
 fn step_on_cpu(
     optimizer: &mut CpuOptimizer<f32>,
     gradients: &Network,
     network: &mut Network,
-) -> Result<(), Error> {
+) -> Result<Status, Error> {
     for (name, gradient) in gradients.tensors() {
         optimizer.set_grad(&name, &gradient)?;
     }
@@ -68,7 +136,11 @@ fn step_on_cpu(
     for (name, mut tensor) in network.tensors_mut() {
         tensor.iter_mut().zip(optimizer.param(&name)?).for_each(|(value, new)| *value = *new);
     }
-    Ok(())
+    Ok(Status {
+        grad_norm: optimizer.grad_norm(),
+        loss_scale: optimizer.loss_scale()?,
+        skipped: optimizer.skipped(),
+    })
 }
 
 /// What an [`Engine`] is compared with: the optimizer on one core of the CPU, in f32 as on the GPU.
@@ -76,12 +148,13 @@ pub struct Reference(CpuOptimizer<f32>);
 
 impl Reference {
     /// Starts from the network's parameters.
-    pub fn new(rule: impl Rule, network: &Network) -> Result<Self, Error> {
-        Ok(Self(cpu_optimizer(rule, network)?))
+    pub fn new(rule: impl Rule, network: &Network, control: Control) -> Result<Self, Error> {
+        Ok(Self(cpu_optimizer(rule, network, control)?))
     }
 
     /// Takes one step with these gradients.
-    pub fn step(&mut self, gradients: &Network) -> Result<(), Error> {
+    pub fn step(&mut self, lr: f64, gradients: &Network) -> Result<(), Error> {
+        self.0.set_lrs(lr)?;
         for (name, gradient) in gradients.tensors() {
             self.0.set_grad(&name, &gradient)?;
         }
@@ -101,9 +174,15 @@ impl Reference {
     }
 }
 
-fn cpu_optimizer(rule: impl Rule, network: &Network) -> Result<CpuOptimizer<f32>, Error> {
+fn cpu_optimizer(
+    rule: impl Rule,
+    network: &Network,
+    control: Control,
+) -> Result<CpuOptimizer<f32>, Error> {
     let mut optimizer = CpuOptimizer::builder()
         .group(rule, network.tensors().map(|(name, values)| (name, values.len())))
+        .clip_grad_norm(control.max_norm)
+        .grad_scaler(control.scaler)
         .build()?;
     for (name, values) in network.tensors() {
         optimizer.set_param(&name, &values)?;
@@ -115,7 +194,7 @@ fn cpu_optimizer(rule: impl Rule, network: &Network) -> Result<CpuOptimizer<f32>
 mod tests {
     use super::*;
     use crate::random::Random;
-    use wgpu_optim::Adam;
+    use wgpu_optim::{Adam, SGD};
 
     /// A network before its first step, and its first gradients.
     fn example() -> (Network, Network) {
@@ -123,23 +202,102 @@ mod tests {
         (Network::new(&[3, 4, 2], &mut random), Network::new(&[3, 4, 2], &mut random))
     }
 
+    fn scaled(network: &Network, factor: f32) -> Network {
+        let mut scaled = network.clone();
+        scaled.tensors_mut().for_each(|(_, mut values)| values *= factor);
+        scaled
+    }
+
+    fn norm(network: &Network) -> f64 {
+        let squares =
+            network.tensors().map(|(_, values)| values.mapv(|x| f64::from(x).powi(2)).sum());
+        squares.sum::<f64>().sqrt()
+    }
+
+    /// On the CPU, and on the GPU.
+    fn engines(rule: impl Rule, network: &Network, control: Control) -> [Engine; 2] {
+        let gpu = Gpu::open().expect("these tests need a GPU or a software driver");
+        [None, Some(&gpu)].map(|gpu| Engine::new(rule.clone(), network, control, gpu).unwrap())
+    }
+
     #[test]
     fn the_reference_takes_the_same_steps_as_the_engine() {
+        let (before, gradients) = example();
+        let control = Control::new(1.0);
+        let gradients = scaled(&gradients, control.scaler.init_scale);
+        for (mut engine, tolerance) in
+            engines(Adam::default(), &before, control).into_iter().zip([0.0, 1e-6])
+        {
+            let mut network = before.clone();
+            let mut reference = Reference::new(Adam::default(), &network, control).unwrap();
+            engine.step(0.01, &gradients, &mut network).unwrap();
+            let difference = reference.max_difference(&network).unwrap();
+            assert!(
+                (difference - 0.01).abs() < 1e-5,
+                "Adam's first steps have length lr: {difference}"
+            );
+            reference.step(0.01, &gradients).unwrap();
+            assert!(reference.max_difference(&network).unwrap() <= tolerance);
+        }
+    }
+
+    #[test]
+    fn gradients_are_unscaled_and_clipped() {
+        let (before, gradients) = example();
+        let control = Control::new(0.5);
+        let scale = control.scaler.init_scale;
+        let gradients = scaled(&gradients, 3.0 / norm(&gradients) as f32);
+        for mut engine in engines(SGD::default(), &before, control) {
+            let mut network = before.clone();
+            let status = engine.step(1.0, &scaled(&gradients, scale), &mut network).unwrap();
+            assert!((status.grad_norm - 3.0).abs() < 1e-5, "{status:?}");
+            assert_eq!((status.loss_scale, status.skipped), (scale, 0));
+            let mut step = scaled(&network, -1.0);
+            step.tensors_mut().zip(before.tensors()).for_each(|((_, mut s), (_, b))| s += &b);
+            assert!((norm(&step) - 0.5).abs() < 1e-5, "{}", norm(&step));
+        }
+    }
+
+    #[test]
+    fn a_step_whose_gradients_overflowed_is_skipped_and_halves_the_scale() {
+        let (before, gradients) = example();
+        let control = Control::new(1.0);
+        for mut engine in engines(Adam::default(), &before, control) {
+            let mut network = before.clone();
+            let overflow = scaled(&gradients, f32::INFINITY);
+            let status = engine.step(0.01, &overflow, &mut network).unwrap();
+            assert!(!status.grad_norm.is_finite());
+            let halved = control.scaler.init_scale / 2.0;
+            assert_eq!((status.loss_scale, status.skipped), (halved, 1));
+            assert!(network.tensors().eq(before.tensors()), "nothing has changed");
+
+            let status = engine.step(0.01, &scaled(&gradients, halved), &mut network).unwrap();
+            assert!((status.grad_norm / norm(&gradients) - 1.0).abs() < 1e-5, "{status:?}");
+            assert_eq!((status.loss_scale, status.skipped), (halved, 1));
+            assert!(!network.tensors().eq(before.tensors()));
+        }
+    }
+
+    #[test]
+    fn the_scale_grows_after_good_steps() {
         let (mut network, gradients) = example();
-        let mut engine = Engine::new(Adam::default(), &network, None).unwrap();
-        let mut reference = Reference::new(Adam::default(), &network).unwrap();
-        engine.step(&gradients, &mut network).unwrap();
-        let lr = Adam::default().lr as f32;
-        let difference = reference.max_difference(&network).unwrap();
-        assert!((difference - lr).abs() < 1e-5, "Adam's first steps have length lr: {difference}");
-        reference.step(&gradients).unwrap();
-        assert_eq!(reference.max_difference(&network), Ok(0.0));
+        let control = Control::new(1.0);
+        let GradScaler { init_scale, growth_interval, .. } = control.scaler;
+        for mut engine in engines(Adam::default(), &network, control) {
+            let mut scale = init_scale;
+            for _ in 0..growth_interval {
+                assert_eq!(scale, init_scale);
+                let gradients = scaled(&gradients, scale);
+                scale = engine.step(0.01, &gradients, &mut network).unwrap().loss_scale;
+            }
+            assert_eq!(scale, 2.0 * init_scale);
+        }
     }
 
     #[test]
     fn a_parameter_that_is_no_number_is_seen() {
         let (mut network, _) = example();
-        let reference = Reference::new(Adam::default(), &network).unwrap();
+        let reference = Reference::new(Adam::default(), &network, Control::new(1.0)).unwrap();
         network.tensors_mut().next().unwrap().1.fill(f32::NAN);
         assert!(reference.max_difference(&network).unwrap().is_nan());
     }

@@ -5,13 +5,16 @@
 //! cargo run --release --example train
 //! ```
 //!
-//! [`engine`] is where the library is used; the rest is what any training needs.
+//! [`engine`] is where the library is used: steps that clip the gradients' norm, undo the scale of the
+//! loss and skip what overflowed, and the statistics that the progress shows live. [`training`] adds the
+//! schedule of the learning rate; the rest is what any training needs.
 
 mod chart;
 mod cli;
 mod digits;
 mod engine;
 mod gpu;
+mod half;
 mod network;
 mod progress;
 mod random;
@@ -21,11 +24,13 @@ mod training;
 use clap::Parser;
 use cli::Args;
 use digits::{CLASSES, Digits, PIXELS};
+use engine::Control;
 use gpu::Gpu;
 use random::Random;
 use std::error::Error;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
+use table::power_of_2;
 use training::{Outcome, Training};
 
 fn main() -> ExitCode {
@@ -61,9 +66,16 @@ fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
         train.len(),
         test.len()
     )?;
+    let control = Control::new(args.clip);
+    writeln!(
+        stdout(),
+        "Gradients  in f16, of a loss scaled by {} at first; clipped to a norm of {:?}",
+        power_of_2(control.scaler.init_scale),
+        control.max_norm
+    )?;
     let gpu = find_gpu(args.cpu)?;
     let &Args { epochs, batch_size, seed, .. } = args;
-    Ok(Training { train, test, sizes, epochs, batch_size, seed, gpu })
+    Ok(Training { train, test, sizes, epochs, batch_size, seed, control, gpu })
 }
 
 /// The GPU to train on, if any, and a line about it.

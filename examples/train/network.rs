@@ -1,6 +1,7 @@
 //! A multilayer perceptron with its loss and gradients, on the host.
 
 use crate::digits::Digits;
+use crate::half::round_to_f16;
 use crate::random::Random;
 use ndarray::{Array1, Array2, ArrayView1, ArrayViewD, ArrayViewMutD, Axis};
 
@@ -68,15 +69,23 @@ impl Network {
         correct.count() as f32 / digits.len() as f32
     }
 
-    /// The mean loss over these digits, and its gradient with respect to every parameter.
-    pub fn loss_and_gradients(&self, digits: &Digits) -> (f32, Network) {
+    /// The mean loss over these digits, and the gradient of `scale` times it with respect to every
+    /// parameter.
+    ///
+    /// The backward pass goes through f16, as in mixed-precision training: small gradients would vanish
+    /// there, so that the loss is scaled up; too large ones become infinite, or NaN further down.
+    pub fn loss_and_gradients(&self, digits: &Digits, scale: f32) -> (f32, Network) {
         let (inputs, logits) = self.forward(&digits.images);
         // The gradient with respect to a layer's outputs, from the last layer to the first.
         let (loss, mut delta) = cross_entropy(logits, &digits.labels);
+        delta.mapv_inplace(|gradient| round_to_f16(scale * gradient));
         let mut gradients = Vec::new();
         for (layer, input) in self.layers.iter().zip(&inputs).rev() {
-            gradients.push(Layer { weight: input.t().dot(&delta), bias: delta.sum_axis(Axis(0)) });
-            delta = delta.dot(&layer.weight.t());
+            gradients.push(Layer {
+                weight: input.t().dot(&delta).mapv_into(round_to_f16),
+                bias: delta.sum_axis(Axis(0)).mapv_into(round_to_f16),
+            });
+            delta = delta.dot(&layer.weight.t()).mapv_into(round_to_f16);
             // ReLU passes on no gradient where it cut off.
             delta.zip_mut_with(input, |gradient, &input| {
                 if input <= 0.0 {
@@ -149,10 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_those_of_finite_differences() {
+    fn gradients_are_those_of_finite_differences_times_the_scale() {
         const H: f32 = 5e-3;
+        const SCALE: f32 = 1024.0;
         let (network, digits) = example();
-        let (_, gradients) = network.loss_and_gradients(&digits);
+        let (_, gradients) = network.loss_and_gradients(&digits, SCALE);
         for (tensor, (name, gradient)) in gradients.tensors().enumerate() {
             for (element, &gradient) in gradient.iter().enumerate() {
                 let loss_at = |shift| {
@@ -163,11 +173,27 @@ mod tests {
                 };
                 let difference = (loss_at(H) - loss_at(-H)) / (2.0 * H);
                 assert!(
-                    (difference - gradient).abs() < 1e-3,
-                    "{name}[{element}]: gradient {gradient}, finite difference {difference}"
+                    (difference - gradient / SCALE).abs() < 1e-3,
+                    "{name}[{element}]: gradient {gradient}/{SCALE}, finite difference {difference}"
                 );
             }
         }
+    }
+
+    #[test]
+    fn gradients_overflow_under_a_large_scale_and_vanish_under_a_small_one() {
+        let (network, digits) = example();
+        let gradients = |scale| {
+            let (loss, gradients) = network.loss_and_gradients(&digits, scale);
+            assert_eq!(loss, network.loss(&digits), "only gradients are scaled");
+            gradients
+                .tensors()
+                .flat_map(|(_, values)| values.into_iter().copied().collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        assert!(gradients(1024.0).iter().all(|gradient| gradient.is_finite()));
+        assert!(gradients(1e9).iter().any(|gradient| !gradient.is_finite()));
+        assert!(gradients(1e-9).iter().all(|&gradient| gradient == 0.0));
     }
 
     #[test]

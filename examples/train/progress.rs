@@ -1,5 +1,7 @@
 //! How far a training is: a bar on a terminal, a few plain lines elsewhere. Both go to stderr.
 
+use crate::engine::Status;
+use crate::table::power_of_2;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 
@@ -15,7 +17,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(title: &'static str, epochs: usize, steps_per_epoch: usize) -> Self {
-        let template = "{prefix:8} {bar:32.cyan/blue} epoch {msg}  {elapsed}";
+        let template = "{prefix:8} {bar:12.cyan/blue} {msg}  {elapsed}";
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━╸─");
@@ -25,14 +27,9 @@ impl Progress {
         Self { title, epochs, steps_per_epoch, bar }
     }
 
-    /// Shows the losses of all steps so far.
-    pub fn update(&self, losses: &[f32]) {
-        let epoch = losses.len().div_ceil(self.steps_per_epoch);
-        // One batch's loss jumps about; an epoch's mean tells more.
-        let recent = &losses[losses.len().saturating_sub(self.steps_per_epoch)..];
-        let loss = recent.iter().sum::<f32>() / recent.len() as f32;
-        let width = self.epochs.to_string().len();
-        let message = format!("{epoch:width$}/{}  loss {loss:.4}", self.epochs);
+    /// Shows the losses of all steps so far, and how the last one went.
+    pub fn update(&self, losses: &[f32], status: &Status) {
+        let message = self.message(losses, status);
         if !self.bar.is_hidden() {
             self.bar.set_message(message);
             self.bar.inc(1);
@@ -40,6 +37,20 @@ impl Progress {
             // Nobody may be listening, which is no reason to stop.
             let _ = writeln!(std::io::stderr(), "{:8} epoch {message}", self.title);
         }
+    }
+
+    fn message(&self, losses: &[f32], status: &Status) -> String {
+        let epoch = losses.len().div_ceil(self.steps_per_epoch);
+        // One batch's loss jumps about; an epoch's mean tells more.
+        let recent = &losses[losses.len().saturating_sub(self.steps_per_epoch)..];
+        let loss = recent.iter().sum::<f32>() / recent.len() as f32;
+        let width = self.epochs.to_string().len();
+        let &Status { grad_norm, loss_scale, skipped } = status;
+        format!(
+            "{epoch:width$}/{}  loss {loss:.4}  norm {grad_norm:5.3}  scale {:4}  skipped {skipped}",
+            self.epochs,
+            power_of_2(loss_scale)
+        )
     }
 
     fn is_time_for_a_line(&self, steps: usize) -> bool {
@@ -50,5 +61,23 @@ impl Progress {
 
     pub fn finish(&self) {
         self.bar.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_tells_of_the_epoch_and_of_the_last_step() {
+        let progress = Progress::new("Adam", 10, 2);
+        let status = Status { grad_norm: 0.25, loss_scale: 512.0, skipped: 3 };
+        assert_eq!(
+            progress.message(&[9.0, 2.0, 1.0], &status),
+            " 2/10  loss 1.5000  norm 0.250  scale 2^9   skipped 3"
+        );
+        let overflow = Status { grad_norm: f64::INFINITY, loss_scale: 65536.0, skipped: 12 };
+        let message = progress.message(&[1.0], &overflow);
+        assert_eq!(message, " 1/10  loss 1.0000  norm   inf  scale 2^16  skipped 12");
     }
 }

@@ -2,10 +2,20 @@
 
 use crate::training::Outcome;
 
+const COLUMNS: usize = 8;
+
 /// One row an optimizer. `difference` heads the column of the differences from the reference.
 pub fn table(outcomes: &[Outcome], difference: &str) -> String {
-    let header =
-        ["optimizer", "learning rate", "train loss", "test accuracy", "steps/s", difference];
+    let header = [
+        "optimizer",
+        "learning rate",
+        "train loss",
+        "test accuracy",
+        "skipped",
+        "last scale",
+        "steps/s",
+        difference,
+    ];
     let mut rows = vec![header.map(String::from)];
     rows.extend(outcomes.iter().map(row));
 
@@ -16,13 +26,15 @@ pub fn table(outcomes: &[Outcome], difference: &str) -> String {
     lines.join("\n")
 }
 
-fn row(outcome: &Outcome) -> [String; 6] {
+fn row(outcome: &Outcome) -> [String; COLUMNS] {
     [
         outcome.name.title().into(),
         // With an exponent where there would be many zeros.
         format!("{:?}", outcome.lr),
         format!("{:.4}", outcome.train_loss),
         format!("{:.1} %", 100.0 * outcome.test_accuracy),
+        outcome.skipped.to_string(),
+        power_of_2(outcome.loss_scale),
         format!("{:.0}", outcome.steps_per_second),
         match outcome.max_difference {
             0.0 => "0".into(),
@@ -32,10 +44,38 @@ fn row(outcome: &Outcome) -> [String; 6] {
 }
 
 /// Names to the left, numbers to the right.
-fn line(cells: &[String; 6], widths: &[usize]) -> String {
+fn line(cells: &[String; COLUMNS], widths: &[usize]) -> String {
     let pad = |(column, (cell, &width)): (usize, (&String, &usize))| match column {
         0 => format!("{cell:<width$}"),
         _ => format!("{cell:>width$}"),
     };
     cells.iter().zip(widths).enumerate().map(pad).collect::<Vec<_>>().join("   ")
+}
+
+/// A loss scale, which only ever doubles and halves.
+pub fn power_of_2(scale: f32) -> String {
+    format!("2^{}", scale.log2())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::OptimizerName;
+
+    #[test]
+    fn a_row_tells_how_the_scaling_went() {
+        let outcome = Outcome {
+            name: OptimizerName::Adam,
+            lr: 0.003,
+            losses: vec![],
+            train_loss: 0.5,
+            test_accuracy: 0.975,
+            skipped: 7,
+            loss_scale: 32768.0,
+            steps_per_second: 99.6,
+            max_difference: 0.0,
+        };
+        let cells = ["Adam", "0.003", "0.5000", "97.5 %", "7", "2^15", "100", "0"];
+        assert_eq!(row(&outcome), cells);
+    }
 }

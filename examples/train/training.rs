@@ -2,12 +2,13 @@
 
 use crate::cli::OptimizerName;
 use crate::digits::Digits;
-use crate::engine::{Engine, Reference};
+use crate::engine::{Control, Engine, Reference, Status};
 use crate::gpu::Gpu;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::random::Random;
 use std::time::{Duration, Instant};
+use wgpu_optim::schedule::{CosineAnnealing, Schedule};
 use wgpu_optim::{Adagrad, Adam, AdamW, Error, RMSprop, Rule, SGD};
 
 /// What all trainings share: each starts from the same parameters and sees the same batches.
@@ -19,6 +20,7 @@ pub struct Training {
     pub epochs: usize,
     pub batch_size: usize,
     pub seed: u64,
+    pub control: Control,
     /// Where the optimizer's steps run; on the CPU if there is none.
     pub gpu: Option<Gpu>,
 }
@@ -26,6 +28,7 @@ pub struct Training {
 /// How a training with one optimizer went.
 pub struct Outcome {
     pub name: OptimizerName,
+    /// The highest learning rate.
     pub lr: f64,
     /// Each step's loss over its batch, before the step.
     pub losses: Vec<f32>,
@@ -33,6 +36,10 @@ pub struct Outcome {
     pub train_loss: f32,
     /// The share of test digits read correctly in the end.
     pub test_accuracy: f32,
+    /// Steps skipped because gradients had overflowed; their losses are among the others.
+    pub skipped: u64,
+    /// The loss scale in the end.
+    pub loss_scale: f32,
     pub steps_per_second: f64,
     /// Between the trained parameters and those of the [`Reference`].
     pub max_difference: f32,
@@ -41,6 +48,13 @@ pub struct Outcome {
 impl Training {
     pub fn steps_per_epoch(&self) -> usize {
         self.train.len().div_ceil(self.batch_size)
+    }
+
+    /// The learning rate of each step: a twentieth of the steps up to `lr`, then half a cosine down to 0.
+    fn schedule(&self, lr: f64) -> Schedule {
+        let steps = (self.epochs * self.steps_per_epoch()) as u64;
+        let warm_up = steps / 20;
+        Schedule::from(CosineAnnealing::new(lr, steps - warm_up)).after_warm_up(0.1, warm_up)
     }
 
     /// Trains with an optimizer.
@@ -60,8 +74,10 @@ impl Training {
         let lr = rule.lr();
         let mut random = Random::new(self.seed);
         let mut network = Network::new(&self.sizes, &mut random);
-        let mut engine = Engine::new(rule.clone(), &network, self.gpu.as_ref())?;
-        let mut reference = Reference::new(rule, &network)?;
+        let mut engine = Engine::new(rule.clone(), &network, self.control, self.gpu.as_ref())?;
+        let mut reference = Reference::new(rule, &network, self.control)?;
+        let schedule = self.schedule(lr);
+        let mut status = Status::before_training(self.control);
 
         let progress = Progress::new(name.title(), self.epochs, self.steps_per_epoch());
         let mut order: Vec<usize> = (0..self.train.len()).collect();
@@ -71,13 +87,15 @@ impl Training {
             random.shuffle(&mut order);
             for batch in order.chunks(self.batch_size) {
                 let start = Instant::now();
-                let (loss, gradients) = network.loss_and_gradients(&self.train.select(batch));
-                engine.step(&gradients, &mut network)?;
+                let lr = schedule.lr(losses.len() as u64);
+                let batch = self.train.select(batch);
+                let (loss, gradients) = network.loss_and_gradients(&batch, status.loss_scale);
+                status = engine.step(lr, &gradients, &mut network)?;
                 elapsed += start.elapsed();
 
-                reference.step(&gradients)?;
+                reference.step(lr, &gradients)?;
                 losses.push(loss);
-                progress.update(&losses);
+                progress.update(&losses, &status);
             }
         }
         progress.finish();
@@ -87,9 +105,48 @@ impl Training {
             lr,
             train_loss: network.loss(&self.train),
             test_accuracy: network.accuracy(&self.test),
+            skipped: status.skipped,
+            loss_scale: status.loss_scale,
             steps_per_second: losses.len() as f64 / elapsed.as_secs_f64(),
             max_difference: reference.max_difference(&network)?,
             losses,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn training(epochs: usize, batch_size: usize) -> Training {
+        let (train, test) = Digits::load(&mut Random::new(0)).unwrap();
+        let (sizes, control) = (vec![64, 16, 10], Control::new(1.0));
+        Training { train, test, sizes, epochs, batch_size, seed: 0, control, gpu: None }
+    }
+
+    #[test]
+    fn the_learning_rate_warms_up_and_ends_near_0() {
+        let schedule = training(10, 50).schedule(0.1);
+        let rates: Vec<_> = (0..300).map(|step| schedule.lr(step)).collect();
+        assert!((rates[0] - 0.01).abs() < 1e-9, "{}", rates[0]);
+        assert!(rates[..16].is_sorted() && rates[15] == 0.1);
+        assert!(rates[15..].is_sorted_by(|a, b| a > b) && rates[299] < 1e-4 && rates[299] > 0.0);
+    }
+
+    #[test]
+    fn a_training_of_one_step_has_a_schedule() {
+        let schedule = training(1, 1500).schedule(0.1);
+        assert_eq!(schedule.validate(), Ok(()));
+        assert_eq!(schedule.lr(0), 0.1);
+    }
+
+    #[test]
+    fn training_skips_its_first_steps_and_learns_then() {
+        let outcome = training(4, 50).run(OptimizerName::Adam, 0.01).unwrap();
+        let skipped = outcome.skipped as usize;
+        let init_scale = Control::new(1.0).scaler.init_scale;
+        assert!(skipped > 0 && outcome.loss_scale < init_scale, "{skipped} skipped");
+        assert!(outcome.losses.len() == 120 && outcome.train_loss < 0.5, "{}", outcome.train_loss);
+        assert_eq!(outcome.max_difference, 0.0);
     }
 }

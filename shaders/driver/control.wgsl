@@ -8,20 +8,11 @@ struct Request {
     moves: u32,           // clocks that were set, from the first word on
     entries: u32,         // coefficients to compute, from `first_entry` on
     first_entry: u32,
-    clip: u32,            // CLIP_L2, CLIP_MAX, or neither
-    max_norm: Wide,
-    divisor: Wide,        // the number of micro-batches
-    growth_factor: Wide,
-    backoff_factor: Wide,
-    min_scale: u32,       // the bits of an f32
-    growth_interval: u32,
+    decision: u32,        // the program of the decision
     scaled: u32,          // whether there is a loss scale, and non-finite gradients skip the step
-    padding: u32,
+    growth_interval: u32,
     words: array<u32>,
 }
-
-const CLIP_L2 = 1u;
-const CLIP_MAX = 2u;
 
 // What is read back, by src/statistics.rs. f32 by their bits.
 struct Report {
@@ -42,85 +33,72 @@ struct Report {
 @group(0) @binding(0) var<storage, read> measures: array<Measure>;
 @group(0) @binding(1) var<storage, read_write> loss_scale: array<u32>;
 @group(0) @binding(2) var<storage, read_write> report: Report;
+@group(0) @binding(3) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(4) var<storage, read_write> coeffs: array<u32>;
 @group(1) @binding(0) var<storage, read> request: Request;
 
 const INFINITY = 0x7f800000u;
-const CLIP_EPS = Wide(0xa0b5ed8du, 0x3eb0c6f7u); // 1e-6
-const TWO_TO_160 = Wide(0u, 0x49f00000u);
-const TWO_TO_MINUS_160 = Wide(0u, 0x35f00000u);
+const MAX_SCALE = 0x7e800000u; // 2^126, MAX_SCALE in src/control.rs
 
-fn wide(x: f32) -> Wide {
-    return wide_from_f32(bitcast<u32>(x));
-}
-
-// The norm of all gradients as they arrived.
-fn raw_norm(total: Measure) -> Wide {
-    if total.nan > 0u {
-        return WIDE_NAN;
-    }
+// What the decision's program starts from: `Known` in src/control.rs.
+fn load_known(total: Measure) {
+    var spoilt = Wide();
     if total.non_finite > 0u {
-        return Wide(0u, WIDE_INFINITY);
+        spoilt = select(Wide(0u, WIDE_INFINITY), WIDE_NAN, total.nan > 0u);
     }
-    if request.clip == CLIP_MAX {
-        return wide(total.sums.w);
+    var known = array(
+        loss_scale[0],
+        bitcast<u32>(total.sums.w),
+        bitcast<u32>(total.sums.x),
+        bitcast<u32>(total.sums.y),
+        bitcast<u32>(total.sums.z),
+    );
+    for (var index = 0u; index < 5u; index++) {
+        inputs[index] = wide_from_f32(known[index]);
     }
-    // The parts were scaled by 2^80 and 2^-80 before they were squared.
-    let small = wide_mul(wide(total.sums.x), TWO_TO_MINUS_160);
-    let large = wide_mul(wide(total.sums.z), TWO_TO_160);
-    return wide_sqrt(wide_add(wide_add(small, wide(total.sums.y)), large));
+    inputs[5] = spoilt;
 }
 
-fn clip_of(norm: Wide) -> Wide {
-    if request.clip == 0u {
-        return WIDE_ONE;
-    }
-    let clip = wide_div(request.max_norm, wide_add(norm, CLIP_EPS));
-    // Written so that a NaN stays one.
-    if wide_greater(clip, WIDE_ONE) {
-        return WIDE_ONE;
-    }
-    return clip;
-}
+// What it computes, rounded to f32, by their bits: `Computed` in src/control.rs.
+const DIVISOR = 0u;
+const LARGEST = 1u;
+const NORM = 2u;
+const CLIP = 3u;
+const FACTOR = 4u;
+const BACKED_OFF = 5u;
+const GROWN = 6u;
+var<private> outputs: array<u32, MAX_OUTPUTS>;
 
-// Moves the scale after a step. The bits of positive f32 are ordered as they are.
+// Moves the scale after a step.
 fn next_scale(scale: u32, skip: bool) -> u32 {
     if skip {
         report.growth_tracker = 0u;
         report.skipped += 1u;
-        return max(
-            wide_to_f32(wide_mul(wide_from_f32(scale), request.backoff_factor)),
-            request.min_scale,
-        );
+        return outputs[BACKED_OFF];
     }
     report.growth_tracker += 1u;
     if report.growth_tracker != request.growth_interval {
         return scale;
     }
     report.growth_tracker = 0u;
-    let grown = wide_to_f32(wide_mul(wide_from_f32(scale), request.growth_factor));
-    return select(scale, grown, grown < INFINITY);
+    return select(scale, outputs[GROWN], outputs[GROWN] <= MAX_SCALE);
 }
 
 // Whether the step is skipped, and the bits of what gradients are multiplied by.
 struct Decision {
-    skip: bool,
+    skip: u32,
     factor: u32,
 }
 
 fn decide(total: Measure) -> Decision {
-    let scale = loss_scale[0];
-    let divisor = wide_mul(wide_from_f32(scale), request.divisor);
-    let largest = wide_to_f32(wide_div(wide(total.sums.w), divisor));
     let scaled = request.scaled != 0u;
-    let skip = scaled && (total.non_finite > 0u || largest >= INFINITY);
-    let norm = wide_div(raw_norm(total), divisor);
-    let clip = clip_of(norm);
-    report.norm = wide_to_f32(norm);
-    report.clip = wide_to_f32(clip);
-    report.scale = scale;
+    let skip = scaled && (total.non_finite > 0u || outputs[LARGEST] >= INFINITY);
+    report.norm = outputs[NORM];
+    report.clip = outputs[CLIP];
+    report.divisor = outputs[DIVISOR];
+    report.scale = loss_scale[0];
     if scaled {
-        loss_scale[0] = next_scale(scale, skip);
+        loss_scale[0] = next_scale(loss_scale[0], skip);
     }
     report.next_scale = loss_scale[0];
     report.skip = u32(skip);
@@ -128,8 +106,7 @@ fn decide(total: Measure) -> Decision {
     report.non_finite = total.non_finite;
     report.block = total.block;
     report.lane = total.lane;
-    report.divisor = wide_to_f32(divisor);
-    return Decision(skip, wide_to_f32(wide_div(clip, divisor)));
+    return Decision(u32(skip), outputs[FACTOR]);
 }
 
 const MOVE_WORDS = 4u + 2u * MAX_SCALARS;
@@ -150,49 +127,71 @@ fn move_clock(index: u32) {
     }
 }
 
+// A program: its numbers of constants, instructions, outputs and scalars, and then these.
+struct Program {
+    constants: u32,
+    instructions: u32,
+    outputs: u32,
+    scalars: u32,
+    first_constant: u32,
+    first_instruction: u32,
+    first_output: u32,
+    first_scalar: u32,
+}
+
+fn program_at(at: u32) -> Program {
+    var program: Program;
+    program.constants = request.words[at];
+    program.instructions = request.words[at + 1u];
+    program.outputs = request.words[at + 2u];
+    program.scalars = request.words[at + 3u];
+    program.first_constant = at + 4u;
+    program.first_instruction = program.first_constant + program.constants;
+    program.first_output = program.first_instruction + 4u * program.instructions;
+    program.first_scalar = program.first_output + 2u * program.outputs;
+    return program;
+}
+
+// Computes a program's outputs, as f32: its constants, and what it computes. It leaves its registers.
+fn replay(program: Program) {
+    for (var word = 0u; word < program.constants; word++) {
+        outputs[word] = request.words[program.first_constant + word];
+    }
+    for (var index = 0u; index < program.instructions; index++) {
+        let word = program.first_instruction + 4u * index;
+        registers[index] = replayed(vec4<u32>(
+            request.words[word],
+            request.words[word + 1u],
+            request.words[word + 2u],
+            request.words[word + 3u],
+        ));
+    }
+    for (var output = 0u; output < program.outputs; output++) {
+        let word = program.first_output + 2u * output;
+        outputs[request.words[word]] = wide_to_f32(registers[request.words[word + 1u]]);
+    }
+}
+
 const ENTRY_WORDS = 4u;
 // Where Before in block.wgsl has its limit, and what it is where the step is skipped.
 const LIMIT_WORD = 3u;
 const MINUS_ONE = 0xbf800000u;
 
-// Writes an entry's coefficients: the host's, and those that depend on the step.
-fn fill_entry(index: u32, decision: Decision) {
-    let at = request.first_entry + index * ENTRY_WORDS;
-    let clock = request.words[at];
-    let place = request.words[at + 1u];
-    let program = request.words[at + 2u];
-    let constants = request.words[program];
-    let instructions = request.words[program + 1u];
-    var next = program + 4u;
-    for (var word = 0u; word < constants; word++) {
-        coeffs[place + word] = request.words[next + word];
+// Writes an entry's coefficients, and takes its clock one step further unless the step is skipped.
+fn fill_entry(place: u32, clock: u32, program: Program) {
+    for (var word = 0u; word < program.constants; word++) {
+        coeffs[place + word] = outputs[word];
     }
-    if decision.skip {
+    // Before's sign is 1 or -1, and stays the factor's.
+    coeffs[place] = decision.factor ^ (outputs[0] & 0x80000000u);
+    if decision.skip != 0u {
         coeffs[place + LIMIT_WORD] = MINUS_ONE;
         return;
     }
-    // The first is Before's sign, 1 or -1.
-    coeffs[place] = decision.factor ^ (request.words[next] & 0x80000000u);
-    next += constants;
-    for (var index = 0u; index < instructions; index++) {
-        let word = next + 4u * index;
-        let operands = vec3<u32>(
-            request.words[word + 1u],
-            request.words[word + 2u],
-            request.words[word + 3u],
-        );
-        registers[index] = replayed(vec4<u32>(request.words[word], operands), clock);
-    }
-    next += 4u * instructions;
-    let outputs = request.words[program + 2u];
-    for (var output = 0u; output < outputs; output++) {
-        let word = next + 2u * output;
-        coeffs[place + request.words[word]] = wide_to_f32(registers[request.words[word + 1u]]);
-    }
-    next += 2u * outputs;
     clocks[clock].steps += 1u;
-    for (var scalar = 0u; scalar < request.words[program + 3u]; scalar++) {
-        clocks[clock].scalars[scalar] = registers[request.words[next + scalar]];
+    for (var scalar = 0u; scalar < program.scalars; scalar++) {
+        let result = request.words[program.first_scalar + scalar];
+        clocks[clock].scalars[scalar] = registers[result];
     }
 }
 
@@ -209,13 +208,32 @@ fn control(@builtin(local_invocation_index) invocation: u32) {
     for (var index = invocation; index < request.moves; index += WORKGROUP_SIZE) {
         move_clock(index);
     }
-    if invocation == 0u {
-        decision = decide(sums[0]);
-    }
-    // Clocks are set before any is read, and the decision is taken.
-    storageBarrier();
-    workgroupBarrier();
-    for (var index = invocation; index < request.entries; index += WORKGROUP_SIZE) {
-        fill_entry(index, decision);
+    // First the decision, by one thread; then every entry by one. In one loop, since compilers copy the
+    // interpreter to where it is called.
+    for (var turn = 0u; turn < 2u; turn++) {
+        let decides = turn == 0u;
+        let count = select(request.entries, 1u, decides);
+        for (var index = invocation; index < count; index += WORKGROUP_SIZE) {
+            let entry = request.first_entry + index * ENTRY_WORDS;
+            let clock = request.words[entry];
+            if decides {
+                load_known(sums[0]);
+            } else {
+                step = clocks[clock].steps + 1u;
+                for (var scalar = 0u; scalar < MAX_SCALARS; scalar++) {
+                    inputs[scalar] = clocks[clock].scalars[scalar];
+                }
+            }
+            let program =
+                program_at(select(request.words[entry + 2u], request.decision, decides));
+            replay(program);
+            if decides {
+                decision = decide(sums[0]);
+            } else {
+                fill_entry(request.words[entry + 1u], clock, program);
+            }
+        }
+        storageBarrier();
+        workgroupBarrier();
     }
 }

@@ -1,6 +1,6 @@
 // Adds up what the threads of each block have, in a fixed order and without atomics.
 //
-// Linked before this: `table.wgsl`, `tree.wgsl`, `thread_sum`, the blocks' `tensors` and their `partials`.
+// Linked before this: `table.wgsl`, `tree.wgsl`, `thread_sum`, `sum_block`, the blocks' `tensors` and their `partials`.
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn partial_sums(
@@ -16,7 +16,7 @@ fn partial_sums(
         own = thread_sum(block, thread);
     }
     sums[invocation] = own;
-    sum_64(invocation, thread);
+    sum_block(invocation - thread, thread);
     if thread == 0u && block < arrayLength(&table) {
         partials[tensors[block].x] = sums[invocation];
     }

@@ -1,6 +1,7 @@
-// Replays the program of a rule's coefficients for one step.
+// Replays recorded programs: coefficients that depend on the step, and the decision on it.
 //
-// Linked before this: `wide.wgsl`, MAX_INSTRUCTIONS, MAX_SCALARS. The operations are those of src/program.rs.
+// Linked before this: `wide.wgsl`, MAX_INSTRUCTIONS, MAX_SCALARS, MAX_INPUTS. The operations are those of
+// src/program.rs.
 
 // How many steps some parameters have taken, and what their rule keeps for all of them.
 struct Clock {
@@ -8,22 +9,24 @@ struct Clock {
     scalars: array<Wide, MAX_SCALARS>,
 }
 
-@group(0) @binding(3) var<storage, read_write> clocks: array<Clock>;
-
+// What programs start from: the step, and numbers by their index.
+var<private> step: u32;
+var<private> inputs: array<Wide, MAX_INPUTS>;
 // Each instruction's result.
 var<private> registers: array<Wide, MAX_INSTRUCTIONS>;
 
-fn replayed(instruction: vec4<u32>, clock: u32) -> Wide {
-    let step = clocks[clock].steps + 1u;
-    // Constants and indices of scalars are no registers, but stay within reach of them.
+fn replayed(instruction: vec4<u32>) -> Wide {
+    // Constants and indices of inputs are no registers, but stay within reach of them.
     let a = registers[min(instruction.y, MAX_INSTRUCTIONS - 1u)];
     let b = registers[min(instruction.z, MAX_INSTRUCTIONS - 1u)];
     switch instruction.x {
         case 0u: { return instruction.yz; }
         case 1u: { return wide_from_u32(step); }
-        case 2u: { return clocks[clock].scalars[instruction.y]; }
-        case 3u: { return wide_add(a, b); }
-        case 4u: { return wide_sub(a, b); }
+        case 2u: { return inputs[instruction.y]; }
+        // Compilers copy functions to where they are called, so sums and differences share one call.
+        case 3u, 4u: {
+            return wide_add(a, Wide(b.x, b.y ^ select(0u, WIDE_SIGN, instruction.x == 4u)));
+        }
         case 5u: { return wide_mul(a, b); }
         case 6u: { return wide_div(a, b); }
         case 7u: { return wide_sqrt(a); }

@@ -1,31 +1,55 @@
-// A tree of additions in workgroup memory: a fixed order, without atomics and without loops.
+// A tree of additions in workgroup memory, by eights: a fixed order, without atomics and without loops, and
+// few barriers, which cost the most.
 //
 // Linked before this: `Summand` and `plus`.
 
 var<workgroup> sums: array<Summand, WORKGROUP_SIZE>;
 
-// Adds the upper half of what is left of some neighbours' sums to the lower; `member` counts within them.
-fn halve(invocation: u32, member: u32, half: u32) {
+// Eight sums, so far apart.
+fn eight(first: u32, apart: u32) -> Summand {
+    let low = plus(
+        plus(sums[first], sums[first + apart]),
+        plus(sums[first + 2u * apart], sums[first + 3u * apart]),
+    );
+    let high = plus(
+        plus(sums[first + 4u * apart], sums[first + 5u * apart]),
+        plus(sums[first + 6u * apart], sums[first + 7u * apart]),
+    );
+    return plus(low, high);
+}
+
+// Adds up the sums of 16, 64 or 256 neighbours; the first of them has the total. `member` counts within them,
+// `first` is the first's.
+fn sum_16(first: u32, member: u32) {
     workgroupBarrier();
-    if member < half {
-        sums[invocation] = plus(sums[invocation], sums[invocation + half]);
+    if member == 0u {
+        sums[first] = plus(eight(first, 1u), eight(first + 8u, 1u));
     }
 }
 
-// Adds up the sums of 64 neighbours; the first of them has the total.
-fn sum_64(invocation: u32, member: u32) {
-    halve(invocation, member, 32u);
-    halve(invocation, member, 16u);
-    halve(invocation, member, 8u);
-    halve(invocation, member, 4u);
-    halve(invocation, member, 2u);
-    halve(invocation, member, 1u);
+fn sum_64(first: u32, member: u32) {
+    workgroupBarrier();
+    if member < 8u {
+        sums[first + 8u * member] = eight(first + 8u * member, 1u);
+    }
+    workgroupBarrier();
+    if member == 0u {
+        sums[first] = eight(first, 8u);
+    }
 }
 
-// Adds up the sums of a whole workgroup; the first of them has the total.
-fn sum_256(invocation: u32) {
-    halve(invocation, invocation, 128u);
-    halve(invocation, invocation, 64u);
-    sum_64(invocation, invocation);
+fn sum_256(member: u32) {
+    workgroupBarrier();
+    if member < 32u {
+        sums[8u * member] = eight(8u * member, 1u);
+    }
+    workgroupBarrier();
+    if member < 4u {
+        sums[64u * member] = eight(64u * member, 8u);
+    }
+    workgroupBarrier();
+    if member == 0u {
+        sums[0] = plus(plus(sums[0], sums[64]), plus(sums[128], sums[192]));
+    }
 }
 

@@ -5,7 +5,7 @@ use super::param::Param;
 use crate::control::Control;
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
-use crate::pattern;
+use crate::pattern::{Sorted, Unmatched};
 
 /// A rule, its learning rate's multiplier, and its parameters.
 pub(super) type NewGroup = (Box<dyn DynRule>, f64, Vec<Param>);
@@ -16,8 +16,8 @@ pub(super) type NewGroup = (Box<dyn DynRule>, f64, Vec<Param>);
 pub struct Builder {
     groups: Vec<NewGroup>,
     control: Control,
-    /// Parameters that no pattern matched, and the patterns.
-    unmatched: Vec<(String, String)>,
+    unmatched: Vec<Unmatched>,
+    cache: Option<wgpu::PipelineCache>,
 }
 
 impl Builder {
@@ -51,20 +51,22 @@ impl Builder {
         params: impl IntoIterator<Item = P>,
     ) -> Self {
         let (patterns, rules): (Vec<_>, Vec<_>) = rules.into_iter().unzip();
-        let mut members: Vec<Vec<Param>> = patterns.iter().map(|_| Vec::new()).collect();
-        for param in params.into_iter().map(Into::into) {
-            match patterns.iter().position(|pattern| pattern::matches(pattern, &param.name)) {
-                Some(group) => members[group].push(param),
-                None => self.unmatched.push((param.name, patterns.join(", "))),
-            }
-        }
-        for (rule, params) in rules.into_iter().zip(members) {
+        let params = params.into_iter().map(Into::into);
+        let members = Sorted::new(&patterns, params, |param: &Param| &param.name);
+        self.unmatched.extend(members.unmatched);
+        for (rule, params) in rules.into_iter().zip(members.groups) {
             self.groups.push((rule.into(), 1.0, params));
         }
         self
     }
 
     crate::twins::builder_methods!();
+
+    /// Compiles pipelines with a cache of yours, which spares the driver's compiler at the next start.
+    pub fn pipeline_cache(mut self, cache: &wgpu::PipelineCache) -> Self {
+        self.cache = Some(cache.clone());
+        self
+    }
 
     /// Checks everything, then creates states, pipelines and bind groups. Nothing is submitted.
     ///
@@ -74,15 +76,8 @@ impl Builder {
     /// limits are too low or whose memory is full. A later build may succeed; the device is unharmed.
     pub fn build(self, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Optimizer, Error> {
         self.control.validate()?;
-        if let Some((name, patterns)) = self.unmatched.first() {
-            return Err(Error::parameter(
-                name,
-                format!("a name that one of the patterns matches: {patterns}"),
-                "none that does",
-                "End the patterns with `*` for all others",
-            ));
-        }
-        let mut optimizer = Optimizer::new(device, queue, self.control)?;
+        self.unmatched.into_iter().try_for_each(Unmatched::refuse)?;
+        let mut optimizer = Optimizer::new(device, queue, self.control, self.cache)?;
         optimizer.extend(self.groups)?;
         optimizer.prepare()?;
         Ok(optimizer)

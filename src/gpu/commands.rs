@@ -14,7 +14,7 @@ use crate::kernels::Kernels;
 use crate::pages::Pages;
 use crate::plan::{Dispatch, Limits, Window, need};
 use crate::reduction::Reduction;
-use crate::shader::{Extras, SUMS_BYTES, Stage, Sums, Variant};
+use crate::shader::{BLOCKS_MEASURED_PER_WORKGROUP, Extras, SUMS_BYTES, Stage, Sums, Variant};
 
 /// What the commands are made of.
 pub(super) struct Recipe<'a> {
@@ -115,7 +115,9 @@ impl Recipe<'_> {
                 measured.buffers[0].as_entire_buffer_binding(),
             ];
             let key = Key::Measure(dispatch.access);
-            recorded.push(compiler.ready(key, None, buffers, Bound::Nothing, dispatch.grid)?);
+            let workgroups = dispatch.blocks().div_ceil(BLOCKS_MEASURED_PER_WORKGROUP);
+            let grid = self.limits.grid(workgroups);
+            recorded.push(compiler.ready(key, None, buffers, Bound::Nothing, grid)?);
         }
         let count = Decision::gathered(measured.reduction.partials);
         let gathered = scratch.buffer(&compiler.device, "gathered", 0, count * SUMS_BYTES);

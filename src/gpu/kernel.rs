@@ -61,13 +61,14 @@ struct Pipeline {
 pub(super) struct Compiler {
     pub device: wgpu::Device,
     pub layouts: Layouts,
+    cache: Option<wgpu::PipelineCache>,
     pipelines: HashMap<Key, Pipeline>,
 }
 
 impl Compiler {
-    pub fn new(device: &wgpu::Device) -> Self {
+    pub fn new(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
         let layouts = Layouts::new(device);
-        Self { device: device.clone(), layouts, pipelines: HashMap::new() }
+        Self { device: device.clone(), layouts, cache, pipelines: HashMap::new() }
     }
 
     /// A dispatch of a kernel that binds these buffers. `rule` is that of a rule's kernel.
@@ -150,7 +151,7 @@ impl Compiler {
                 constants: &shader.constants,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.cache.as_ref(),
         };
         match (scoped(&self.device, || self.device.create_compute_pipeline(&descriptor)), rule) {
             ((pipeline, None), _) => Ok(Pipeline { pipeline, layout }),

@@ -79,7 +79,12 @@ impl Optimizer {
     }
 
     /// An optimizer without parameters.
-    fn new(device: &wgpu::Device, queue: &wgpu::Queue, control: Control) -> Result<Self, Error> {
+    fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        control: Control,
+        cache: Option<wgpu::PipelineCache>,
+    ) -> Result<Self, Error> {
         let layout = Layout::new(&[], &[], 0, device.limits().max_buffer_size)?;
         guarded(device, "building the optimizer", || {
             let scale = Scale::new(&control);
@@ -93,7 +98,7 @@ impl Optimizer {
                 params: Vec::new(),
                 layout,
                 buffers: Buffers::default(),
-                compiler: Compiler::new(device),
+                compiler: Compiler::new(device, cache),
                 scratch: Scratch::default(),
                 decision,
                 ready: None,

@@ -17,9 +17,9 @@ fn f64_tolerance(rule: &str) -> f64 {
 }
 
 /// The GPU may be off the f64 trajectory by as many times the error of the library's own f32 run,
-const F32_FACTOR: f64 = 4.0;
+pub const F32_FACTOR: f64 = 4.0;
 /// or by as many ulps where that error is next to nothing.
-const F32_FLOOR: f64 = 4.0 * f32::EPSILON as f64;
+pub const F32_FLOOR: f64 = 4.0 * f32::EPSILON as f64;
 
 /// A library's run.
 struct Golden {
@@ -46,7 +46,7 @@ impl Golden {
 }
 
 /// Little-endian numbers of a tensor.
-fn numbers<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+pub fn numbers<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
     file: &SafeTensors<'_>,
     name: &str,
 ) -> Vec<T> {
@@ -119,11 +119,11 @@ impl Hyper<'_> {
 }
 
 /// The rule of a case.
-fn rule(golden: &Golden) -> Box<dyn DynRule> {
-    let mut hyper = golden.hyper.clone();
+pub fn rule(name: &str, hyper: &Map<String, Value>, case: &str) -> Box<dyn DynRule> {
+    let mut hyper = hyper.clone();
     let mut h = Hyper(&mut hyper);
     let lr = h.number(&["lr"], f64::NAN);
-    let rule = match golden.rule_name.as_str() {
+    let rule = match name {
         "SGD" => SGD {
             lr,
             momentum: h.number(&["momentum"], 0.0),
@@ -251,7 +251,7 @@ fn rule(golden: &Golden) -> Box<dyn DynRule> {
         }
         other => panic!("no rule for {other}"),
     };
-    assert!(hyper.is_empty(), "{}: not understood: {hyper:?}", golden.name);
+    assert!(hyper.is_empty(), "{case}: not understood: {hyper:?}");
     rule
 }
 
@@ -266,7 +266,7 @@ fn cases() -> Vec<(Golden, Box<dyn DynRule>)> {
     paths.sort();
     let load = |path: &std::path::PathBuf| {
         let golden = Golden::load(path);
-        let rule = rule(&golden);
+        let rule = rule(&golden.rule_name, &golden.hyper, &golden.name);
         (golden, rule)
     };
     let cases: Vec<_> = paths.iter().map(load).collect();
@@ -278,7 +278,7 @@ fn cases() -> Vec<(Golden, Box<dyn DynRule>)> {
 }
 
 /// The larger number; a NaN, which `f64::max` would swallow, is larger than any.
-fn larger(a: f64, b: f64) -> f64 {
+pub fn larger(a: f64, b: f64) -> f64 {
     if a > b || a.is_nan() { a } else { b }
 }
 

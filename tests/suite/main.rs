@@ -1,9 +1,11 @@
 //! What must hold, a room each. Tests need an adapter and say so if there is none; Mesa's lavapipe
 //! will do (`scripts/test` installs it).
 
+mod changes;
 mod common;
 
 mod control;
+mod control_golden;
 mod equivalence;
 mod errors;
 mod golden;

@@ -1,0 +1,62 @@
+//! What clipping, scaling, skipping, zeroing and statistics add to a step.
+
+use super::against::{DEVICE, LATENCY, steps_a_turn};
+use super::support::bench::Bench;
+use super::support::clock;
+use super::support::shapes::Shape;
+use super::support::turns::{Contestant, take};
+use super::support::workload::{Placement, checked_with, ours, rule};
+use wgpu_optim::{Builder, GradScaler};
+
+/// More than any norm here, so that the answer stays the plain step's.
+const NO_LIMIT: f64 = 1e30;
+
+type Around = fn(Builder) -> Builder;
+
+/// What is done around a step.
+const AROUND: [(&str, Around); 4] = [
+    ("plain", |builder| builder),
+    ("clip, unscale, skip", decided),
+    ("clip by value", |builder| builder.clip_grad_value(NO_LIMIT)),
+    ("clip, unscale, skip, statistics", |builder| decided(builder).statistics()),
+];
+
+fn decided(builder: Builder) -> Builder {
+    builder.clip_grad_norm(NO_LIMIT).grad_scaler(GradScaler::constant(1.0))
+}
+
+/// Adam with and without, in turns: one large tensor, and many.
+pub fn control(bench: &mut Bench) {
+    let shapes = match bench.quick {
+        true => [Shape::one(4096), Shape::many(10, 260)],
+        false => [Shape::one(1 << 24), Shape::many(1000, 4096)],
+    };
+    for shape in &shapes {
+        for clock in [DEVICE, LATENCY] {
+            let contestants =
+                AROUND.map(|(name, around)| contestant(bench, shape, clock, name, around));
+            let lines = take(bench, clock, contestants.into());
+            bench.record.lines.extend(lines);
+        }
+    }
+}
+
+fn contestant<'a>(
+    bench: &'a Bench,
+    shape: &Shape,
+    clock: &str,
+    name: &str,
+    around: Around,
+) -> Contestant<'a> {
+    let (gpu, adam) = (&bench.gpu, rule("adam"));
+    let mut optimizer = checked_with(gpu, shape, adam.as_ref(), Placement::Arena, around);
+    let subject = ours(adam.as_ref(), shape, name);
+    let steps = steps_a_turn(gpu);
+    match clock {
+        DEVICE => Contestant::new(subject, move || clock::device(gpu, steps, &mut optimizer)),
+        _ => Contestant::new(subject, move || {
+            let total: f64 = (0..steps).map(|_| clock::latency(gpu, &mut optimizer)).sum();
+            total / steps as f64
+        }),
+    }
+}

@@ -1,0 +1,76 @@
+//! What the host spends on a step: time to record it, and memory it allocates.
+
+use super::support::bench::Bench;
+use super::support::byhand::{ByHand, Calls};
+use super::support::clock::Kernel;
+use super::support::shapes::Shape;
+use super::support::stats::median;
+use super::support::workload::{Placement, built, rule};
+use std::time::Instant;
+
+/// Steps that warm up: queues and pools of wgpu grow in the first ones.
+const WARM_UP: usize = 32;
+
+/// Elements of a tensor: few, so that the device is never waited for long.
+const LEN: usize = 256;
+
+/// Adam by number of tensors, in the arena and in buffers of their own, and by hand.
+pub fn record(bench: &mut Bench) {
+    let counts: &[usize] = if bench.quick { &[1, 10] } else { &[1, 1000, 10_000] };
+    for &count in counts {
+        library(bench, &Shape::many(count, LEN), Placement::Arena);
+    }
+    let separate = Shape::many(if bench.quick { 10 } else { 1000 }, LEN);
+    library(bench, &separate, Placement::Separate);
+    for shape in [Shape::many(1, LEN), separate] {
+        by_hand(bench, &shape, "by hand, the least calls", Calls::Least);
+        by_hand(bench, &shape, "by hand, the same calls", Calls::Same);
+    }
+}
+
+fn library(bench: &mut Bench, shape: &Shape, placement: Placement) {
+    let mut optimizer = built(&bench.gpu, shape, rule("adam").as_ref(), placement);
+    let dispatches = optimizer.dispatches().expect("ready");
+    measure(bench, shape, placement.name(), dispatches, &mut optimizer);
+}
+
+fn by_hand(bench: &mut Bench, shape: &Shape, how: &str, calls: Calls) {
+    let mut by_hand = ByHand::new(&bench.gpu, shape, calls);
+    measure(bench, shape, how, shape.tensors.len(), &mut by_hand);
+}
+
+fn measure(
+    bench: &mut Bench,
+    shape: &Shape,
+    how: &str,
+    dispatches: usize,
+    kernel: &mut dyn Kernel,
+) {
+    let steps = if bench.quick { 2 } else { 200 };
+    let (mut times, mut finishes, mut allocations) = (Vec::new(), Vec::new(), Vec::new());
+    for step in 0..WARM_UP + steps {
+        let mut encoder = bench.gpu.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        let start = Instant::now();
+        let allocated = allocation_counter::measure(|| kernel.record(&mut pass));
+        let recorded = start.elapsed();
+        drop(pass);
+        let commands = encoder.finish();
+        let finished = start.elapsed();
+        bench.gpu.queue.submit([commands]);
+        // A device that computes on the CPU would take the core from the next recording.
+        bench.gpu.wait();
+        if step >= WARM_UP {
+            times.push(recorded.as_secs_f64() * 1e6);
+            finishes.push(finished.as_secs_f64() * 1e6);
+            allocations.push(allocated.count_total as f64);
+        }
+    }
+    let mut number = |what: &str, value, unit| {
+        bench.record.number(&format!("{what}, {how}"), &shape.name, value, unit);
+    };
+    number("record a step", median(&times), "us");
+    number("record a step, a dispatch", median(&times) / dispatches as f64, "us");
+    number("record a step, to the finished commands", median(&finishes), "us");
+    number("allocations in recording a step", median(&allocations), "");
+}

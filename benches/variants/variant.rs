@@ -1,0 +1,206 @@
+//! The knobs of Adam's kernel, and the WGSL that they make.
+
+use super::support::gpu::Gpu;
+use std::fmt::Write;
+use wgpu_optim::wgpu;
+
+/// How a thread finds its parameter's place.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Segments {
+    /// It does not: one tensor.
+    None,
+    /// A row for each block of 256 elements, as the crate does.
+    Table,
+    /// A row for each tensor, searched by halves.
+    Search,
+}
+
+/// How the coefficients arrive.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Coeffs {
+    Uniform,
+    Storage,
+    Immediates,
+}
+
+/// A kernel. The crate's own is a vec4 a thread, workgroups of 256, two dimensions, a table, a uniform.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Variant {
+    /// Elements of the arrays' type: 4, or 1.
+    pub lanes: u32,
+    /// How many of them a thread updates.
+    pub per_thread: u32,
+    pub workgroup: u32,
+    pub dimensions: u32,
+    pub segments: Segments,
+    pub coeffs: Coeffs,
+    /// Gradients bound for writing too, as a buffer must be that parameters share.
+    pub writable_grads: bool,
+    /// With wgpu's runtime checks.
+    pub checks: bool,
+}
+
+/// Tensors that the tables tell, and elements in a block.
+pub const SEGMENTS: u32 = 1024;
+pub const BLOCK: u32 = 256;
+
+const BASE: Variant = Variant {
+    lanes: 4,
+    per_thread: 1,
+    workgroup: 256,
+    dimensions: 2,
+    segments: Segments::None,
+    coeffs: Coeffs::Uniform,
+    writable_grads: false,
+    checks: true,
+};
+
+/// Each knob turned alone, and some that could help one another.
+pub fn all() -> Vec<Variant> {
+    let mut all =
+        vec![BASE, Variant { lanes: 1, ..BASE }, Variant { lanes: 1, per_thread: 4, ..BASE }];
+    all.extend([2, 4].map(|per_thread| Variant { per_thread, ..BASE }));
+    all.extend([64, 128, 512, 1024].map(|workgroup| Variant { workgroup, ..BASE }));
+    all.push(Variant { dimensions: 1, ..BASE });
+    all.extend([Coeffs::Storage, Coeffs::Immediates].map(|coeffs| Variant { coeffs, ..BASE }));
+    all.push(Variant { writable_grads: true, ..BASE });
+    all.push(Variant { checks: false, ..BASE });
+    for segments in [Segments::Table, Segments::Search] {
+        let base = Variant { segments, ..BASE };
+        all.extend([1, 2, 4].map(|per_thread| Variant { per_thread, ..base }));
+        all.extend([64, 128, 512].map(|workgroup| Variant { workgroup, ..base }));
+        all.push(Variant { checks: false, ..base });
+    }
+    all
+}
+
+impl Variant {
+    /// What differs from the base.
+    pub fn name(&self) -> String {
+        let mut name = match self.segments {
+            Segments::None => "one tensor",
+            Segments::Table => "table",
+            Segments::Search => "search",
+        }
+        .to_owned();
+        let kind = if self.lanes == 4 { "vec4" } else { "scalar" };
+        if (self.lanes, self.per_thread) != (BASE.lanes, BASE.per_thread) {
+            let _ = write!(name, ", {} {kind} a thread", self.per_thread);
+        }
+        if self.workgroup != BASE.workgroup {
+            let _ = write!(name, ", workgroup {}", self.workgroup);
+        }
+        let knobs = [
+            (self.dimensions == 1, "one dimension"),
+            (self.coeffs == Coeffs::Storage, "coefficients in storage"),
+            (self.coeffs == Coeffs::Immediates, "immediates"),
+            (self.writable_grads, "writable gradients"),
+            (!self.checks, "no runtime checks"),
+        ];
+        knobs.iter().filter(|(on, _)| *on).for_each(|(_, knob)| name += &format!(", {knob}"));
+        name
+    }
+
+    pub fn workgroups(&self, elements: usize) -> u32 {
+        elements.div_ceil((self.lanes * self.per_thread * self.workgroup) as usize) as u32
+    }
+
+    pub fn runs_on(&self, gpu: &Gpu, elements: usize) -> bool {
+        let limits = gpu.device.limits();
+        let fits = self.workgroup <= limits.max_compute_invocations_per_workgroup
+            && self.workgroup <= limits.max_compute_workgroup_size_x;
+        let reaches = self.dimensions == 2
+            || self.workgroups(elements) <= limits.max_compute_workgroups_per_dimension;
+        let has_immediates = gpu.device.features().contains(wgpu::Features::IMMEDIATES);
+        let arrives = self.coeffs != Coeffs::Immediates || has_immediates;
+        let divides = elements.is_multiple_of((SEGMENTS * BLOCK) as usize);
+        fits && reaches && arrives && divides
+    }
+
+    /// The kernel: all loads of a thread before its stores.
+    pub fn wgsl(&self) -> String {
+        let mut text = self.head();
+        for k in 0..self.per_thread {
+            let _ = write!(
+                text,
+                "    let i{k} = first + {k}u * WORKGROUP;\n\
+                 \x20   let at{k} = place(min(i{k}, last));\n\
+                 \x20   let g{k} = grads[at{k}.y];\n\
+                 \x20   let p{k} = params[at{k}.x];\n\
+                 \x20   let m{k} = coeffs.beta1 * exp_avg[at{k}.z] + coeffs.one_minus_beta1 * g{k};\n\
+                 \x20   let v{k} = coeffs.beta2 * exp_avg_sq[at{k}.z] + coeffs.one_minus_beta2 * g{k} * g{k};\n"
+            );
+        }
+        for k in 0..self.per_thread {
+            let _ = write!(
+                text,
+                "    if i{k} <= last {{\n\
+                 \x20       exp_avg[at{k}.z] = m{k};\n\
+                 \x20       exp_avg_sq[at{k}.z] = v{k};\n\
+                 \x20       let root{k} = sqrt(v{k}) * coeffs.inv_sqrt_bias2 + coeffs.eps;\n\
+                 \x20       params[at{k}.x] = p{k} - coeffs.step_size * (m{k} / root{k});\n\
+                 \x20   }}\n"
+            );
+        }
+        text + "}\n"
+    }
+
+    /// Everything up to the updates.
+    fn head(&self) -> String {
+        let real = if self.lanes == 4 { "vec4<f32>" } else { "f32" };
+        let coeffs = match self.coeffs {
+            Coeffs::Uniform => "@group(0) @binding(5) var<uniform>",
+            Coeffs::Storage => "@group(0) @binding(5) var<storage, read>",
+            Coeffs::Immediates => "var<immediate>",
+        };
+        let index = match self.dimensions {
+            1 => "workgroup.x",
+            _ => "(workgroup.y * grid.x + workgroup.x)",
+        };
+        let text = include_str!("template.wgsl")
+            .replace("$REAL", real)
+            .replace("$WORKGROUP_INDEX", index)
+            .replace("$WORKGROUP", &self.workgroup.to_string())
+            .replace("$PER_THREAD", &self.per_thread.to_string())
+            .replace("$COEFFS", coeffs)
+            .replace("$GRADS", if self.writable_grads { "read_write" } else { "read" });
+        text.replace("$PLACE", &self.place())
+    }
+
+    /// Where the i-th Real lies in the arrays of parameters, gradients and states.
+    fn place(&self) -> String {
+        let reals = |elements: u32| elements / self.lanes;
+        let block = reals(BLOCK);
+        match self.segments {
+            Segments::None => "    return vec3<u32>(i);\n".into(),
+            Segments::Table => format!(
+                "    let row = table[i / {block}u];\n    return row.xyz / {}u + i % {block}u;\n",
+                self.lanes
+            ),
+            // Halves without a loop, which naga would guard.
+            Segments::Search => {
+                let mut text = String::from("    var found = 0u;\n");
+                for step in (0..SEGMENTS.ilog2()).rev().map(|bit| 1 << bit) {
+                    let _ = writeln!(
+                        text,
+                        "    found = select(found, found + {step}u, table[found + {step}u].w <= i * {}u);",
+                        self.lanes
+                    );
+                }
+                text += "    let row = table[found];\n";
+                text + &format!("    return (row.xyz + i * {0}u - row.w) / {0}u;\n", self.lanes)
+            }
+        }
+    }
+
+    /// Rows as `place` reads them: where parameters, gradients and states start; for a search, the first
+    /// element too.
+    pub fn table(&self, elements: usize) -> Vec<[u32; 4]> {
+        let (rows, size) = match self.segments {
+            Segments::None => (1, 0),
+            Segments::Table => (elements / BLOCK as usize, BLOCK as usize),
+            Segments::Search => (SEGMENTS as usize, elements / SEGMENTS as usize),
+        };
+        (0..rows).map(|row| [(row * size) as u32; 4]).collect()
+    }
+}

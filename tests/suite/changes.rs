@@ -1,0 +1,319 @@
+//! Between steps parameters are added, moved, frozen and thawed; the states and step counts of the others stay.
+
+use crate::common::gpu::Gpu;
+use crate::common::random::Random;
+use wgpu_optim::{
+    Adam, AdamW, Builder, CpuOptimizer, DynRule, GradScaler, NAdam, Optimizer, Param, Rprop, wgpu,
+};
+
+fn plain(builder: Builder) -> Builder {
+    builder
+}
+
+/// The GPU counts steps.
+fn counted(builder: Builder) -> Builder {
+    builder.grad_scaler(GradScaler::constant(1.0))
+}
+
+fn built(gpu: &Gpu, builder: Builder) -> Optimizer {
+    builder.build(&gpu.device, &gpu.queue).expect("built")
+}
+
+fn step(gpu: &Gpu, optimizer: &mut Optimizer) {
+    let mut encoder = gpu.encoder();
+    optimizer.step(&mut encoder).expect("recorded");
+    gpu.submit(encoder);
+}
+
+/// The bits of a parameter and its states.
+fn bits(optimizer: &Optimizer, name: &str, states: &[&str]) -> Vec<Vec<u32>> {
+    let arrays = [optimizer.read_param(name)]
+        .into_iter()
+        .chain(states.iter().map(|state| optimizer.read_state(name, state)));
+    let bits = |array: Vec<f32>| array.iter().map(|x| x.to_bits()).collect();
+    arrays.map(|read| bits(read.and_then(|r| r.wait()).expect("read"))).collect()
+}
+
+const LEN: usize = 300;
+
+/// A parameter's value before the first step, and its gradient in a step.
+fn numbers(name: &str, step: usize) -> Vec<f32> {
+    let seed = name.bytes().map(u64::from).sum::<u64>() + 1000 * step as u64;
+    Random::new(seed).wide_vec(LEN, -2.0, 2.0)
+}
+
+/// Each of some parameters takes part in some of eight steps: all together in one optimizer, that freezes the
+/// others, or each in an optimizer of its own, which takes only its steps. Nothing tells them apart.
+#[test]
+fn a_frozen_parameter_waits_with_its_states_and_its_count() {
+    let gpu = Gpu::default();
+    let names = ["a", "b", "c", "d"];
+    let takes_part = |name: &str, step: usize| match name {
+        "a" => true,
+        "b" => step.is_multiple_of(2),
+        "c" => step >= 3,
+        _ => step < 2 || step == 6,
+    };
+    let rules: [Box<dyn DynRule>; 2] =
+        [NAdam { weight_decay: 0.1, ..Default::default() }.into(), AdamW::default().into()];
+    for rule in rules {
+        for (control, counts) in [(plain as fn(_) -> _, false), (counted, true)] {
+            let together = Optimizer::builder().group(rule.boxed(), names.map(|n| (n, LEN)));
+            let mut together = built(gpu, control(together));
+            let alone = |name| {
+                let builder = Optimizer::builder().group(rule.boxed(), [(name, LEN)]);
+                built(gpu, control(builder))
+            };
+            let mut alone = names.map(alone);
+            let mut twin = CpuOptimizer::<f32>::builder()
+                .group(rule.boxed(), names.map(|n| (n, LEN)))
+                .build()
+                .expect("built");
+            for (name, alone) in names.iter().zip(&alone) {
+                together.set_param(name, &numbers(name, 99)).expect("set");
+                alone.set_param(name, &numbers(name, 99)).expect("set");
+            }
+            for now in 0..8 {
+                let (active, frozen): (Vec<_>, Vec<_>) =
+                    names.into_iter().partition(|name| takes_part(name, now));
+                together.set_frozen(frozen.iter().copied(), true).expect("known");
+                together.set_frozen(active.iter().copied(), false).expect("known");
+                twin.set_frozen(frozen.iter().copied(), true).expect("known");
+                twin.set_frozen(active.iter().copied(), false).expect("known");
+                for (name, alone) in names.iter().zip(&mut alone) {
+                    assert_eq!(together.is_frozen(name).expect("known"), !takes_part(name, now));
+                    together.set_grad(name, &numbers(name, now)).expect("set");
+                    if takes_part(name, now) {
+                        alone.set_grad(name, &numbers(name, now)).expect("set");
+                        step(gpu, alone);
+                    }
+                }
+                step(gpu, &mut together);
+                twin.step().expect("stepped");
+                for (name, alone) in names.iter().zip(&alone) {
+                    let states = ["exp_avg", "exp_avg_sq"];
+                    let same = bits(&together, name, &states) == bits(alone, name, &states);
+                    assert!(same, "{} `{name}` in step {now}", rule.name());
+                    let steps = |optimizer: &Optimizer| optimizer.steps(name).expect("known");
+                    assert_eq!(steps(&together), steps(alone));
+                    assert_eq!(steps(&together), twin.steps(name).expect("known"));
+                }
+            }
+            if counts {
+                let found = together.read_statistics().and_then(|r| r.wait()).expect("read");
+                for (name, found) in names.iter().zip(&found.parameters) {
+                    let steps = (0..8).filter(|now| takes_part(name, *now)).count();
+                    assert_eq!((&*found.name, found.steps as usize), (*name, steps));
+                }
+            }
+        }
+    }
+}
+
+/// A skipped step moves no count, whichever parameters take part in it.
+#[test]
+fn frozen_and_skipped_steps_mix() {
+    let gpu = Gpu::default();
+    let build = || {
+        let builder = Optimizer::builder().group(Adam::default(), [("a", LEN), ("b", LEN)]);
+        built(gpu, counted(builder))
+    };
+    // In the other optimizer no step is bad.
+    let [mut mixed, mut clean] = [build(), build()];
+    for now in 0..9 {
+        let (bad, b_frozen) = (now % 3 == 1, now % 4 > 1);
+        let mut encoder = gpu.encoder();
+        for optimizer in [&mut mixed, &mut clean] {
+            optimizer.set_frozen(["b"], b_frozen).expect("known");
+            for name in ["a", "b"] {
+                optimizer.set_grad(name, &numbers(name, now)).expect("set");
+            }
+        }
+        if bad {
+            // The frozen one's does not count.
+            let name = if b_frozen { "a" } else { "b" };
+            let mut grad = numbers(name, now);
+            grad[17] = f32::NAN;
+            mixed.set_grad(name, &grad).expect("set");
+        }
+        if b_frozen {
+            mixed.set_grad("b", &[f32::NAN; LEN]).expect("set");
+        }
+        mixed.step(&mut encoder).expect("recorded");
+        if !bad {
+            clean.step(&mut encoder).expect("recorded");
+        }
+        gpu.submit(encoder);
+        for name in ["a", "b"] {
+            let states = ["exp_avg", "exp_avg_sq"];
+            assert!(bits(&mixed, name, &states) == bits(&clean, name, &states), "{name} {now}");
+        }
+    }
+}
+
+/// Groups that are added later start at their first step, and leave the others alone; rules with other kernels and
+/// other initial states too.
+#[test]
+fn groups_are_added_between_steps() {
+    let gpu = Gpu::default();
+    for control in [plain, counted] {
+        let alone = |rule: Box<dyn DynRule>, name| {
+            built(gpu, control(Optimizer::builder().group(rule, [(name, LEN)])))
+        };
+        let adam = || Box::<dyn DynRule>::from(Adam::default());
+        let rprop = || Box::<dyn DynRule>::from(Rprop::default());
+        let [mut a, mut b, mut c] = [alone(adam(), "a"), alone(adam(), "b"), alone(rprop(), "c")];
+        let mut all = alone(adam(), "a");
+        for now in 0..6 {
+            if now == 2 {
+                assert_eq!(all.add_group(Adam::default(), [("b", LEN)]).expect("added"), 1);
+            }
+            if now == 4 {
+                let refused = all.add_group(Rprop::default(), [("c", LEN), ("a", 1)]);
+                assert!(refused.expect_err("a name twice").to_string().contains("`a`"));
+                assert_eq!(all.groups(), 2);
+                assert_eq!(all.add_group(Rprop::default(), [("c", LEN)]).expect("added"), 2);
+            }
+            let members: [(&str, &mut Optimizer, usize); 3] =
+                [("a", &mut a, 0), ("b", &mut b, 2), ("c", &mut c, 4)];
+            for (name, own, first) in members {
+                if now >= first {
+                    all.set_grad(name, &numbers(name, now)).expect("set");
+                    own.set_grad(name, &numbers(name, now)).expect("set");
+                    step(gpu, own);
+                }
+            }
+            step(gpu, &mut all);
+        }
+        for (name, own, states) in [
+            ("a", &a, ["exp_avg", "exp_avg_sq"]),
+            ("b", &b, ["exp_avg", "exp_avg_sq"]),
+            ("c", &c, ["prev", "step_size"]),
+        ] {
+            assert!(bits(&all, name, &states) == bits(own, name, &states), "{name}");
+        }
+    }
+}
+
+/// More counts than there was room for: one for each of many parameters, frozen in turns.
+#[test]
+fn counts_outgrow_their_buffer() {
+    let gpu = Gpu::default();
+    let names: Vec<_> = (0..150).map(|i| i.to_string()).collect();
+    let builder =
+        Optimizer::builder().group(Adam::default(), names.iter().map(|name| (name.as_str(), 4)));
+    let mut optimizer = built(gpu, counted(builder));
+    let mut refused_in_pass = false;
+    for (now, name) in names.iter().enumerate() {
+        if now > 0 {
+            optimizer.set_frozen([names[now - 1].as_str()], false).expect("known");
+        }
+        optimizer.set_frozen([name.as_str()], true).expect("known");
+        let mut encoder = gpu.encoder();
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        let refused = optimizer.step_in_pass(&mut pass).is_err();
+        drop(pass);
+        if refused {
+            refused_in_pass = true;
+            optimizer.step(&mut encoder).expect("recorded");
+        }
+        gpu.submit(encoder);
+    }
+    assert!(refused_in_pass, "no pass can copy counts");
+    let found = optimizer.read_statistics().and_then(|r| r.wait()).expect("read");
+    assert_eq!(found.steps, 150);
+    assert!(found.parameters.iter().all(|parameter| parameter.steps == 149));
+}
+
+/// An engine whose gradients are elsewhere in each step, as those of pools are.
+#[test]
+fn parameters_and_gradients_move_between_steps() {
+    let gpu = Gpu::default();
+    for control in [plain, counted] {
+        let mut still = built(
+            gpu,
+            control(Optimizer::builder().group(Adam::default(), [("a", LEN), ("b", LEN)])),
+        );
+        let pool = |values: &[f32]| gpu.buffer(values);
+        let mut pools = [pool(&vec![0.5; 4 * LEN]), pool(&vec![0.5; 4 * LEN])];
+        let place = |name: &str, p: &wgpu::Buffer, g: &wgpu::Buffer, at: [usize; 2]| {
+            Param::new(name, LEN).buffers(p, g).offsets(4 * at[0] as u64, 4 * at[1] as u64)
+        };
+        let params = |pools: &[wgpu::Buffer; 2], at: usize| {
+            [
+                place("a", &pools[0], &pools[1], [at, LEN + at]),
+                place("b", &pools[0], &pools[1], [LEN + at, 2 * LEN + at]),
+            ]
+        };
+        let mut moving =
+            built(gpu, control(Optimizer::builder().group(Adam::default(), params(&pools, 0))));
+        for now in 0..5 {
+            for name in ["a", "b"] {
+                if now == 0 {
+                    still.set_param(name, &numbers(name, 99)).expect("set");
+                    moving.set_param(name, &numbers(name, 99)).expect("set");
+                } else {
+                    let values = moving.read_param(name).and_then(|r| r.wait()).expect("read");
+                    // Parameters move to the other pool, by their values.
+                    let at = if name == "a" { now } else { LEN + now };
+                    gpu.queue.write_buffer(&pools[1], 4 * at as u64, bytemuck::cast_slice(&values));
+                }
+            }
+            if now > 0 {
+                pools.reverse();
+                moving.set_buffers(params(&pools, now)).expect("moved");
+            }
+            for name in ["a", "b"] {
+                for optimizer in [&still, &moving] {
+                    optimizer.set_grad(name, &numbers(name, now)).expect("set");
+                }
+            }
+            step(gpu, &mut still);
+            step(gpu, &mut moving);
+            for name in ["a", "b"] {
+                let states = ["exp_avg", "exp_avg_sq"];
+                assert!(
+                    bits(&still, name, &states) == bits(&moving, name, &states),
+                    "{name} {now}"
+                );
+            }
+        }
+        let overlapping = [place("a", &pools[0], &pools[1], [LEN, 0])];
+        let refused = moving.set_buffers(overlapping).expect_err("`b` is there").to_string();
+        assert!(refused.contains("disjoint"), "{refused}");
+        let refused = moving.set_buffers([Param::new("a", 3).buffers(&pools[0], &pools[1])]);
+        assert!(refused.expect_err("another length").to_string().contains("300 values"));
+        let refused = moving.set_buffers([Param::new("a", LEN)]).expect_err("nowhere");
+        assert!(refused.to_string().contains("buffers"));
+        step(gpu, &mut moving);
+    }
+}
+
+/// Patterns sort parameters into groups; multipliers scale what all groups are set to.
+#[test]
+fn names_choose_groups_and_multipliers_scale_rates() {
+    let gpu = Gpu::default();
+    let decayed = AdamW { weight_decay: 0.1, ..Default::default() };
+    let kept = AdamW { weight_decay: 0.0, ..decayed };
+    let params = [("block.weight", 2), ("block.bias", 2), ("norm.weight", 2)];
+    let builder = Optimizer::builder()
+        .groups_by_name([("*.bias", kept), ("*norm*", kept), ("*", decayed)], params)
+        .group(decayed, [("head", 2)])
+        .lr_multiplier(0.5);
+    let mut optimizer = built(gpu, builder);
+    optimizer.set_lrs(0.25).expect("in range");
+    let lrs = (0..4).map(|group| optimizer.rule(group).expect("a group").lr()).collect::<Vec<_>>();
+    assert_eq!(lrs, [0.25, 0.25, 0.25, 0.125]);
+    assert!(optimizer.set_lrs(f64::INFINITY).is_err());
+    assert_eq!(optimizer.rule(3).expect("a group").lr(), 0.125, "nothing changed");
+    for name in ["block.weight", "block.bias", "norm.weight", "head"] {
+        optimizer.set_param(name, &[1.0, 1.0]).expect("set");
+    }
+    // Without gradients only weight decay moves a parameter.
+    step(gpu, &mut optimizer);
+    let read = |name| optimizer.read_param(name).and_then(|r| r.wait()).expect("read")[0];
+    assert_eq!(
+        ["block.weight", "block.bias", "norm.weight", "head"].map(read),
+        [0.975, 1.0, 1.0, 0.9875]
+    );
+}
