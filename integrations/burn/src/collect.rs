@@ -1,0 +1,198 @@
+//! One walk over a module: which parameters this step updates, and where Burn holds them.
+
+use crate::config::FusedConfig;
+use crate::error::Error;
+use crate::seam::{self, Tensors};
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{ModuleMapper, Param, ParamId};
+use burn::optim::GradAdaptor;
+use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Tensor};
+
+/// A parameter that this step updates.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub id: ParamId,
+    /// Its path in the module.
+    pub path: String,
+    pub shape: Vec<usize>,
+    /// Its group in the config.
+    pub group: usize,
+    pub lr: f64,
+}
+
+impl Job {
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The parameters on one device.
+pub(crate) struct Batch {
+    pub device: Device,
+    pub jobs: Vec<Job>,
+    pub tensors: Vec<Tensors>,
+}
+
+/// Walks over a module, leaving every parameter as it was, but in memory of its own if it has a gradient.
+pub(crate) struct Collector<'a> {
+    config: &'a FusedConfig,
+    lr: ModuleLearningRate,
+    grads: GradAdaptor,
+    path: Vec<String>,
+    batches: Vec<Batch>,
+    error: Option<Error>,
+}
+
+impl<'a> Collector<'a> {
+    pub fn new(config: &'a FusedConfig, lr: ModuleLearningRate, grads: GradAdaptor) -> Self {
+        Self { config, lr, grads, path: Vec::new(), batches: Vec::new(), error: None }
+    }
+
+    /// What was found, by device, or the first thing that does not fit.
+    pub fn finish(self) -> Result<Vec<Batch>, Error> {
+        self.error.map_or(Ok(self.batches), Err)
+    }
+
+    /// Notes a parameter with its gradient and gives it back, in memory of its own.
+    fn collect<const D: usize>(
+        &mut self,
+        id: ParamId,
+        param: Tensor<D>,
+        grad: Tensor<D>,
+    ) -> Tensor<D> {
+        let path = self.path.join(".");
+        if let Err(error) = check(&path, &param, &grad) {
+            self.error.get_or_insert(error);
+            return param;
+        }
+        let context = Context::of(&param);
+        let param = seam::unshared(param.inner());
+        if param.shape().num_elements() > 0 {
+            self.note(id, path, param.clone(), grad.inner());
+        }
+        context.restore(param, id)
+    }
+
+    fn note<const D: usize>(
+        &mut self,
+        id: ParamId,
+        path: String,
+        param: Tensor<D>,
+        grad: Tensor<D>,
+    ) {
+        let group = self.config.group_of(id, &path);
+        let lr = self.lr.lr_from_param(id, Some(&path));
+        let grad = match &self.config.groups[group].clipping {
+            Some(clipping) => clipping.clip_gradient(grad),
+            None => grad,
+        };
+        let (device, shape) = (param.device(), param.dims().to_vec());
+        match seam::primitive(param)
+            .and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? }))
+        {
+            Ok(tensors) => {
+                let job = Job { id, path, shape, group, lr };
+                let batch = self.batch(device);
+                batch.jobs.push(job);
+                batch.tensors.push(tensors);
+            }
+            Err(found) => {
+                let error = unfit(
+                    &path,
+                    "a tensor on a wgpu device",
+                    found,
+                    "Move the model to a wgpu device",
+                );
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+
+    fn batch(&mut self, device: Device) -> &mut Batch {
+        let index = self.batches.iter().position(|batch| batch.device == device);
+        let index = index.unwrap_or_else(|| {
+            self.batches.push(Batch { device, jobs: Vec::new(), tensors: Vec::new() });
+            self.batches.len() - 1
+        });
+        &mut self.batches[index]
+    }
+}
+
+impl ModuleMapper for Collector<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Without a gradient there is nothing to do, and a lazy parameter stays lazy.
+        let Some((grad, device)) = self.grads.remove::<D>(param.id) else { return param };
+        let (id, tensor, mapper) = param.consume();
+        let tensor = if tensor.device() == device { tensor } else { tensor.to_device(&device) };
+        let tensor = self.collect(id, tensor, grad);
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// What autodiff knows of a parameter, which a new value of it must know too. As in Burn's own optimizers.
+struct Context {
+    require_grad: bool,
+    distributed: bool,
+    checkpointing: Option<GradientCheckpointingStrategy>,
+}
+
+impl Context {
+    fn of<const D: usize>(param: &Tensor<D>) -> Self {
+        Self {
+            require_grad: param.is_require_grad(),
+            distributed: param.is_distributed(),
+            checkpointing: param.gradient_checkpointing_strategy(),
+        }
+    }
+
+    /// The updated parameter as a new leaf, so that a graph of the old value cannot reach it.
+    fn restore<const D: usize>(self, updated: Tensor<D>, id: ParamId) -> Tensor<D> {
+        let mut param = Tensor::from_inner(updated);
+        if let Some(strategy) = self.checkpointing {
+            param = param.with_gradient_checkpointing_strategy(strategy);
+        }
+        if self.require_grad {
+            param = param.require_grad();
+        }
+        if self.distributed { param.set_distributed(id) } else { param }
+    }
+}
+
+fn check<const D: usize>(path: &str, param: &Tensor<D>, grad: &Tensor<D>) -> Result<(), Error> {
+    for (tensor, what) in [(param, "parameter"), (grad, "gradient")] {
+        if tensor.dtype() != DType::F32 {
+            return Err(unfit(
+                path,
+                format!("a {what} of f32"),
+                format!("{:?}", tensor.dtype()),
+                "Cast the module to f32, or train this one with Burn's own optimizer",
+            ));
+        }
+    }
+    if param.dims() != grad.dims() {
+        return Err(unfit(
+            path,
+            format!("a gradient of the parameter's shape {:?}", param.dims()),
+            format!("{:?}", grad.dims()),
+            "Give each parameter its own gradient",
+        ));
+    }
+    Ok(())
+}
+
+fn unfit(path: &str, expected: impl Into<String>, found: impl Into<String>, remedy: &str) -> Error {
+    Error::Parameter {
+        parameter: path.to_owned(),
+        expected: expected.into(),
+        found: found.into(),
+        remedy: remedy.to_owned(),
+    }
+}

@@ -1,0 +1,221 @@
+//! What others hold never changes; what this module holds does.
+
+use crate::common::{Bag, Net, bits, data, device, numbers, parameter, register, values};
+use burn::module::{Module, Param, ParamId};
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::Tensor;
+use wgpu_optim_burn::{Fuse, FusedOptimizer};
+
+fn adam() -> FusedOptimizer {
+    AdamConfig::new().init_fused()
+}
+
+/// One parameter of a vector's length.
+#[derive(Module, Debug)]
+struct One {
+    weight: Param<Tensor<2>>,
+}
+
+impl One {
+    fn new() -> Self {
+        Self { weight: parameter([6, 10], 1, &device()) }
+    }
+
+    fn step(self, optimizer: &mut FusedOptimizer, step: usize) -> Self {
+        let mut grads = GradientsParams::new();
+        register(&mut grads, &self.weight, step);
+        optimizer.step(0.1, self, grads)
+    }
+}
+
+#[test]
+fn a_cloned_model_keeps_its_values() {
+    let device = device();
+    let mut optimizer = adam();
+    let mut model = Bag::new(&device);
+    for step in 0..3 {
+        let before = bits(&model);
+        let checkpoint = model.clone();
+        let grads = model.grads(step);
+        model = optimizer.step(0.1, model, grads);
+        assert_eq!(bits(&checkpoint), before);
+        for (old, new) in before.iter().zip(bits(&model)) {
+            assert_ne!(*old, new, "every parameter has moved");
+        }
+    }
+}
+
+#[test]
+fn a_view_keeps_its_values() {
+    let mut optimizer = adam();
+    let mut model = One::new();
+    for step in 0..3 {
+        // A reshape may share the allocation under a tensor of its own, once it has run.
+        let view = model.weight.val().inner().reshape([60]);
+        view.device().sync().unwrap();
+        let before = data(view.clone());
+        model = model.step(&mut optimizer, step);
+        assert_eq!(data(view), before);
+        assert_ne!(data(model.weight.val()), before);
+    }
+}
+
+#[test]
+fn a_transposed_view_keeps_its_values() {
+    let mut optimizer = adam();
+    let model = One::new();
+    let view = model.weight.val().inner().transpose();
+    let before = data(view.clone());
+    let model = model.step(&mut optimizer, 0);
+    assert_eq!(data(view), before);
+    assert_ne!(data(model.weight.val().inner().transpose()), before);
+}
+
+#[test]
+fn a_tensor_of_another_thread_keeps_its_values() {
+    let mut optimizer = adam();
+    let model = One::new();
+    let before = data(model.weight.val());
+    let held = model.weight.val().inner();
+    let (ask, asked) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        asked.recv().unwrap();
+        data(held)
+    });
+    let model = model.step(&mut optimizer, 0);
+    ask.send(()).unwrap();
+    assert_eq!(thread.join().unwrap(), before);
+    assert_ne!(data(model.weight.val()), before);
+}
+
+#[test]
+fn a_model_of_another_thread_is_updated() {
+    let here = One::new().step(&mut adam(), 0);
+    let model = std::thread::spawn(One::new).join().unwrap();
+    let there = model.step(&mut adam(), 0);
+    assert_eq!(bits(&here), bits(&there));
+}
+
+#[test]
+fn a_model_updated_on_another_thread_is_read_here() {
+    let here = One::new().step(&mut adam(), 0);
+    let there = std::thread::spawn(|| One::new().step(&mut adam(), 0)).join().unwrap();
+    assert_eq!(bits(&here), bits(&there));
+}
+
+#[test]
+fn a_gradient_that_is_held_keeps_its_values() {
+    let model = One::new();
+    let grad = numbers([6, 10], 5, &device().inner());
+    let before = data(grad.clone());
+    let mut grads = GradientsParams::new();
+    grads.register(model.weight.id, grad.clone());
+    let _model = adam().step(0.1, model, grads);
+    assert_eq!(data(grad), before);
+}
+
+/// A parameter that is its own gradient.
+#[test]
+fn a_gradient_may_be_the_parameter() {
+    let apart = {
+        let model = One::new();
+        let mut grads = GradientsParams::new();
+        grads.register(model.weight.id, numbers([6, 10], 1, &device().inner()));
+        adam().step(0.1, model, grads)
+    };
+    let model = One::new();
+    let mut grads = GradientsParams::new();
+    grads.register(model.weight.id, model.weight.val().inner());
+    let together = adam().step(0.1, model, grads);
+    assert_eq!(bits(&apart), bits(&together));
+}
+
+#[test]
+fn transposed_parameters_and_gradients_are_taken_by_their_elements() {
+    let plain = One::new().step(&mut adam(), 0);
+
+    let values = numbers([6, 10], 1, &device()).inner().transpose();
+    // In memory as the transposed tensor is, seen as the plain one.
+    let stored = Tensor::<2>::from_data(values.into_data(), &device().inner()).transpose();
+    let weight = Tensor::from_inner(stored).require_grad();
+    let model = One { weight: Param::initialized(ParamId::new(), weight) };
+    let transposed = model.step(&mut adam(), 0);
+    assert_eq!(bits(&plain), bits(&transposed));
+
+    let model = One::new();
+    let grad = numbers([6, 10], 1000, &device().inner()).transpose();
+    let grad = Tensor::<2>::from_data(grad.into_data(), &device().inner()).transpose();
+    let mut grads = GradientsParams::new();
+    grads.register(model.weight.id, grad);
+    let transposed = adam().step(0.1, model, grads);
+    assert_eq!(bits(&plain), bits(&transposed));
+}
+
+/// Two places of one parameter: a weight that is tied.
+#[derive(Module, Debug)]
+struct Tied {
+    first: Param<Tensor<2>>,
+    second: Param<Tensor<2>>,
+}
+
+#[test]
+fn shared_frozen_and_gradientless_parameters_are_as_in_burn() {
+    let weight = parameter([4, 4], 1, &device());
+    let model = Tied { first: weight.clone(), second: weight };
+    let step = |fused: bool| {
+        let mut grads = GradientsParams::new();
+        register(&mut grads, &model.first, 0);
+        match fused {
+            true => adam().step(0.1, model.clone(), grads),
+            false => AdamConfig::new().init().step(0.1, model.clone(), grads),
+        }
+    };
+    let (ours, burn) = (values(&step(true)), values(&step(false)));
+    assert!(crate::common::difference(&ours, &burn) < 1e-6);
+    assert_eq!(ours[1], values(&model)[1], "Burn leaves the second place as it is");
+
+    let mut net = Net::new(&device());
+    net.first = net.first.no_grad();
+    let before = values(&net);
+    let grads = net.grads(0);
+    let net = adam().step(0.1, net, grads);
+    let after = values(&net);
+    assert_eq!(before[..2], after[..2], "frozen");
+    assert_ne!(before[2], after[2]);
+    assert!(!net.first.weight.is_require_grad());
+    assert!(net.second.weight.is_require_grad());
+}
+
+#[test]
+fn a_parameter_that_misses_gradients_is_as_in_burn() {
+    let model = Bag::new(&device());
+    let mut ours = (model.clone(), AdamConfig::new().init_fused());
+    let mut burn = (model, AdamConfig::new().init());
+    for step in 0..8 {
+        let given = |model: &Bag| {
+            let mut grads = model.grads(step);
+            // One comes late, one misses a step.
+            if step < 2 {
+                grads.remove::<2>(model.weights[1].id);
+            }
+            if step == 3 {
+                grads.remove::<1>(model.bias.id);
+            }
+            grads
+        };
+        let grads = given(&ours.0);
+        ours.0 = ours.1.step(0.01, ours.0, grads);
+        let grads = given(&burn.0);
+        burn.0 = burn.1.step(0.01, burn.0, grads);
+    }
+    let difference = crate::common::difference(&values(&ours.0), &values(&burn.0));
+    assert!(difference < 2e-6, "{difference}");
+}
+
+#[test]
+fn nothing_to_do_is_no_error() {
+    let model = Bag::new(&device());
+    let before = bits(&model);
+    let model = adam().step(0.1, model, GradientsParams::new());
+    assert_eq!(bits(&model), before);
+}

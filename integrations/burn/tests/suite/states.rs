@@ -1,0 +1,113 @@
+//! States survive clones, moves, saving and loading.
+
+use crate::common::{Bag, bits, device, values};
+use burn::module::Module;
+use burn::optim::{AdamConfig, ModuleOptimizer, OptimizerRecord};
+use burn::tensor::{Device, DeviceKind};
+use wgpu_optim_burn::rules;
+use wgpu_optim_burn::{Fuse, FusedConfig, FusedOptimizer};
+
+fn steps(mut model: Bag, optimizer: &mut FusedOptimizer, steps: std::ops::Range<usize>) -> Bag {
+    for step in steps {
+        let grads = model.grads(step);
+        model = optimizer.step(0.01, model, grads);
+    }
+    model
+}
+
+/// A second optimizer that goes on where the first stopped, by way of the record.
+fn resumed(rule: &FusedConfig, by: impl Fn(FusedOptimizer, FusedOptimizer) -> FusedOptimizer) {
+    let start = Bag::new(&device());
+    let uninterrupted = steps(start.clone(), &mut rule.init(), 0..6);
+    let mut first = rule.init();
+    let model = steps(start, &mut first, 0..3);
+    let mut second = by(first, rule.init());
+    let model = steps(model, &mut second, 3..6);
+    assert_eq!(bits(&model), bits(&uninterrupted));
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
+    for rule in rules::all() {
+        resumed(&FusedConfig::new(rule), |first, second| second.load_record(first.to_record()));
+    }
+}
+
+#[test]
+fn records_pass_through_bytes_and_files() {
+    let config = AdamConfig::new().fused();
+    resumed(&config, |first, second| second.from_bytes(first.into_bytes().unwrap()).unwrap());
+    let path = std::env::temp_dir().join(format!("wgpu-optim-burn-{}.bpk", std::process::id()));
+    resumed(&config, |first, second| {
+        first.to_record().save(&path).unwrap();
+        second.load_record(OptimizerRecord::load(&path).unwrap())
+    });
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_record_survives_an_optimizer_that_takes_no_step() {
+    resumed(&AdamConfig::new().fused(), |first, second| {
+        let idle = second.load_record(first.to_record());
+        AdamConfig::new().init_fused().load_record(idle.to_record())
+    });
+}
+
+#[test]
+fn a_cloned_optimizer_goes_on_by_itself() {
+    resumed(&AdamConfig::new().fused(), |first, _| {
+        let clone = first.clone();
+        steps(Bag::new(&device()), &mut { first }, 0..1);
+        clone
+    });
+}
+
+#[test]
+fn a_cloned_model_is_the_same_to_the_optimizer() {
+    let start = Bag::new(&device());
+    let plain = steps(start.clone(), &mut AdamConfig::new().init_fused(), 0..4);
+    let mut optimizer = AdamConfig::new().init_fused();
+    let mut model = start;
+    for step in 0..4 {
+        model = steps(model.clone(), &mut optimizer, step..step + 1);
+    }
+    assert_eq!(bits(&model), bits(&plain));
+}
+
+#[test]
+fn records_of_burns_own_optimizers_are_refused_by_name() {
+    let mut burn: ModuleOptimizer = AdamConfig::new().init();
+    let model = Bag::new(&device());
+    let grads = model.grads(0);
+    burn.step(0.01, model, grads);
+    let refused = AdamConfig::new().init_fused().try_load_record(burn.to_record());
+    let message = refused.err().expect("refused").to_string();
+    assert!(message.contains("Burn's own"), "{message}");
+}
+
+/// Another device of the same adapter, which the application owns.
+fn other_device() -> Device {
+    let options = Device::wgpu_options().device_kind(DeviceKind::Cpu);
+    let (_, setup) = options
+        .init_with_setup()
+        .or_else(|_| {
+            Device::wgpu_options().device_kind(DeviceKind::DiscreteGpu(0)).init_with_setup()
+        })
+        .expect("another device");
+    let device = Device::wgpu_options().setup(setup.clone()).init().unwrap();
+    wgpu_optim_burn::share_device(&device, &setup);
+    device.autodiff()
+}
+
+#[test]
+fn a_model_that_moves_takes_its_states_along() {
+    let other = other_device();
+    let start = Bag::new(&device());
+    let stayed = steps(start.clone(), &mut AdamConfig::new().init_fused(), 0..6);
+    let mut optimizer = AdamConfig::new().init_fused();
+    let model = steps(start, &mut optimizer, 0..2);
+    let model = steps(model.fork(&other), &mut optimizer, 2..4);
+    assert_eq!(model.bias.device(), other);
+    let model = steps(model.fork(&device()), &mut optimizer, 4..6);
+    assert_eq!(values(&model), values(&stayed));
+}
