@@ -4,7 +4,9 @@ use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::format::{Access, BLOCK, ELEMENT_BYTES, ELEMENTS_PER_THREAD, LIVE_BITS};
 use crate::layout::{BLOCK_BYTES, BufferId, Layout, Run};
-use crate::shader::{BLOCKS_PER_WORKGROUP, WORKGROUP_SIZE, storage_buffers};
+use crate::shader::{
+    BLOCKS_PER_WORKGROUP, DECISION_STORAGE_BUFFERS, WORKGROUP_SIZE, storage_buffers,
+};
 
 /// Bytes of a vec4.
 const VEC4_BYTES: u64 = ELEMENTS_PER_THREAD * ELEMENT_BYTES;
@@ -77,6 +79,20 @@ impl Limits {
         )?;
         let remedy = "a buffer holds at least one block of 256 elements".into();
         need("max_buffer_size", self.max_buffer_size, BLOCK_BYTES, remedy)
+    }
+
+    /// Refuses a device on which the GPU cannot decide on steps.
+    ///
+    /// # Errors
+    /// A limit that is too low.
+    pub fn check_decision(&self) -> Result<(), Error> {
+        need(
+            "max_storage_buffers_per_shader_stage",
+            self.max_storage_buffers_per_shader_stage,
+            DECISION_STORAGE_BUFFERS,
+            "deciding on a step binds measures, the scale, a report, counts, coefficients and a request"
+                .into(),
+        )
     }
 
     /// A grid of at least so many workgroups, of rows as long as the device allows.

@@ -42,6 +42,9 @@ pub fn storage_buffers(rule: &dyn DynRule, watches: bool) -> u32 {
     FIRST_STATE_BINDING + rule.states().len() as u32 + sums + u32::from(sums > 0)
 }
 
+/// Storage buffers that the control kernel binds.
+pub const DECISION_STORAGE_BUFFERS: u64 = 6;
+
 /// What structs in uniform buffers are aligned to, in bytes.
 pub const UNIFORM_ALIGNMENT: u64 = 16;
 

@@ -1,11 +1,11 @@
 //! What may change between steps: parameters are added, moved, frozen and thawed. States stay.
 
+use super::Optimizer;
 use super::builder::NewGroup;
 use super::coefficients::Coefficients;
 use super::commands::Recipe;
 use super::guard::guarded;
 use super::param::{Param, Places};
-use super::{Optimizer, Ready};
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
 use crate::groups::Groups;
@@ -109,6 +109,7 @@ impl Optimizer {
         for group in &self.groups.groups[first_group..] {
             limits.check(group.rule.as_ref(), self.control.statistics)?;
             if self.control.decides() {
+                limits.check_decision()?;
                 group.rule.program()?;
             }
         }
@@ -147,6 +148,9 @@ impl Optimizer {
         let dispatches = plan(&self.layout, &entries, &limits);
 
         let device = self.device.clone();
+        if let Some(decision) = &mut self.decision {
+            decision.reserve(&device, self.groups.clocks.len())?;
+        }
         let made = guarded(&device, "preparing a step", || {
             let old = self.coefficients.take().filter(|(old, _)| old.same_shape(&pages));
             let (decides, layouts) = (self.decision.is_some(), &self.compiler.layouts);
@@ -154,9 +158,6 @@ impl Optimizer {
                 || Coefficients::new(&device, layouts, &pages, decides),
                 |(_, coefficients)| coefficients,
             );
-            if let Some(decision) = &mut self.decision {
-                decision.reserve(&device, self.groups.clocks.len());
-            }
             let recipe = Recipe {
                 limits: &limits,
                 groups: &self.groups,
@@ -168,11 +169,11 @@ impl Optimizer {
                 decision: coefficients.decided().zip(self.decision.as_ref()),
             };
             let commands = recipe.commands(&mut self.compiler, &mut self.scratch)?;
-            Ok((Ready { commands }, coefficients))
+            Ok((commands, coefficients))
         });
         match made.and_then(|made| made) {
-            Ok((ready, coefficients)) => {
-                self.ready = Some(ready);
+            Ok((commands, coefficients)) => {
+                self.ready = Some(commands);
                 self.coefficients = Some((pages, coefficients));
                 Ok(())
             }

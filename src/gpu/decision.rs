@@ -1,6 +1,8 @@
 //! What the GPU keeps where it decides on steps: the loss scale, the step counts, and its report.
 
+use super::guard::guarded;
 use crate::control::Scale;
+use crate::error::Error;
 use crate::request::{CLOCK_BYTES, REPORT_BYTES};
 use crate::shader::{MAX_GATHERED, WORKGROUP_SIZE};
 
@@ -45,14 +47,16 @@ impl Decision {
         decision
     }
 
-    /// Makes room for so many clocks. To be called within an error scope.
-    pub fn reserve(&mut self, device: &wgpu::Device, clocks: usize) {
+    /// Makes room for so many clocks.
+    pub fn reserve(&mut self, device: &wgpu::Device, clocks: usize) -> Result<(), Error> {
         if clocks as u64 * CLOCK_BYTES > self.clocks.size() {
-            let larger = clock_buffer(device, 2 * clocks);
+            let create = || clock_buffer(device, 2 * clocks);
+            let larger = guarded(device, "making room for step counts", create)?;
             let old = std::mem::replace(&mut self.clocks, larger);
             // If two are outgrown between two steps, only the first has counts.
             self.outgrown.get_or_insert(old);
         }
+        Ok(())
     }
 
     /// The buffer that has the counts of the steps so far.

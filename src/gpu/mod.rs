@@ -61,15 +61,9 @@ pub struct Optimizer {
     /// Where the GPU decides on steps.
     decision: Option<Decision>,
     /// `None` if something changed since the last step.
-    ready: Option<Ready>,
+    ready: Option<Commands>,
     /// Kept while its pages stay the same.
     coefficients: Option<(Pages, Coefficients)>,
-}
-
-/// A step, ready to be recorded.
-#[derive(Debug)]
-struct Ready {
-    commands: Commands,
 }
 
 impl Optimizer {
@@ -142,8 +136,7 @@ impl Optimizer {
                     .into(),
             });
         }
-        let (Some(Ready { commands }), Some((pages, coefficients))) =
-            (&self.ready, &mut self.coefficients)
+        let (Some(commands), Some((pages, coefficients))) = (&self.ready, &mut self.coefficients)
         else {
             return Ok(());
         };
@@ -240,7 +233,8 @@ impl Optimizer {
     }
 
     /// Reads what is known of the latest step: copies it, in a submission of its own, after all submissions so
-    /// far. Norms of each parameter need [`Builder::statistics`].
+    /// far. Norms of each parameter need [`Builder::statistics`], and are gone once parameters were frozen, added
+    /// or moved, until the next step.
     ///
     /// # Errors
     /// The optimizer was built without anything that the GPU decides on: a norm to clip by, a scaler or
@@ -254,7 +248,7 @@ impl Optimizer {
                 remedy: "Ask for one of them when the optimizer is built".into(),
             });
         };
-        let commands = self.ready.as_ref().map(|ready| &ready.commands);
+        let commands = self.ready.as_ref();
         let blocks = commands.and_then(|commands| commands.blocks.as_ref());
         let source = |(index, param): (usize, &crate::groups::Param)| {
             let of = blocks.and_then(|blocks| blocks.of(index));
@@ -357,7 +351,7 @@ impl Optimizer {
     /// As [`Self::step`].
     pub fn dispatches(&mut self) -> Result<usize, Error> {
         self.prepare()?;
-        Ok(self.ready.as_ref().map_or(0, |ready| ready.commands.recorded.len()))
+        Ok(self.ready.as_ref().map_or(0, |commands| commands.recorded.len()))
     }
 
     /// A state's elements.

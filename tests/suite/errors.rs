@@ -216,6 +216,8 @@ fn a_device_with_too_few_storage_buffers() {
     let words = ["max_storage_buffers_per_shader_stage", "offers 4", "5 is needed", "larger limit"];
     let adam = Optimizer::builder().group(Adam::default(), [("w", 1)]);
     refused(adam.build(&gpu.device, &gpu.queue), &words);
+    let decided = Optimizer::builder().group(SGD::default(), [("w", 1)]).clip_grad_norm(1.0);
+    refused(decided.build(&gpu.device, &gpu.queue), &["offers 4", "6 is needed", "deciding"]);
     recovers(&gpu);
 }
 
