@@ -36,7 +36,7 @@
 //! `Learner` holds Burn's own `ModuleOptimizer`, and nothing else fits there; but it lets the model take the step.
 //! Hold the optimizer in the model and override `TrainStep::optimize`:
 //!
-//! ```ignore
+//! ```text
 //! #[derive(Module, Debug)]
 //! struct Model {
 //!     // …
