@@ -70,10 +70,15 @@ impl Decision {
     }
 
     /// Copies the counts of an outgrown buffer.
-    pub fn copy_outgrown(&mut self, encoder: &mut wgpu::CommandEncoder) {
-        if let Some(old) = self.outgrown.take() {
-            encoder.copy_buffer_to_buffer(&old, 0, &self.clocks, 0, old.size());
+    pub fn copy_outgrown(&self, encoder: &mut wgpu::CommandEncoder) {
+        if let Some(old) = &self.outgrown {
+            encoder.copy_buffer_to_buffer(old, 0, &self.clocks, 0, old.size());
         }
+    }
+
+    /// To be called when the step that comes after the copy is recorded.
+    pub fn forget_outgrown(&mut self) {
+        self.outgrown = None;
     }
 
     /// How many entries the partial measures of so many blocks are gathered to.

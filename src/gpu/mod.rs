@@ -111,12 +111,16 @@ impl Optimizer {
     /// step counted.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.prepare()?;
-        if let Some(decision) = &mut self.decision {
+        if let Some(decision) = &self.decision {
             decision.copy_outgrown(encoder);
         }
         let descriptor =
             wgpu::ComputePassDescriptor { label: Some("wgpu-optim step"), timestamp_writes: None };
-        self.step_in_pass(&mut encoder.begin_compute_pass(&descriptor))
+        self.record(&mut encoder.begin_compute_pass(&descriptor))?;
+        if let Some(decision) = &mut self.decision {
+            decision.forget_outgrown();
+        }
+        Ok(())
     }
 
     /// Records one step into a compute pass of yours; it leaves its pipeline and bind groups 0 and 1
@@ -136,6 +140,11 @@ impl Optimizer {
                     .into(),
             });
         }
+        self.record(pass)
+    }
+
+    /// Records what [`Self::prepare`] made ready.
+    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         let (Some(commands), Some((pages, coefficients))) = (&self.ready, &mut self.coefficients)
         else {
             return Ok(());
