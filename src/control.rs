@@ -4,6 +4,7 @@
 use crate::error::{Check, Error};
 use crate::number::Number;
 use crate::program::{Program, Tape};
+use crate::reduction::root_of_squares;
 use crate::rule::{Before, Fields};
 
 /// Loss scaling as PyTorch's `GradScaler` does it, for gradients that would underflow in a small format.
@@ -18,8 +19,8 @@ use crate::rule::{Before, Fields};
 /// ```
 ///
 /// Names and defaults are PyTorch's, but for `min_scale`, which PyTorch has not, and the bound 2¹²⁶, where PyTorch
-/// has infinity. PyTorch tests gradients before it divides; here a quotient that overflows is skipped too. Micikevicius et al., *Mixed
-/// precision training*, ICLR 2018.
+/// has infinity. PyTorch tests gradients before it divides; here a quotient that overflows is skipped too.
+/// Micikevicius et al., *Mixed precision training*, ICLR 2018.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradScaler {
     /// The scale before the first step, from `min_scale` to 2¹²⁶. Default 2¹⁶.
@@ -308,10 +309,7 @@ impl Control {
         let divisor = known.scale * self.divisor().into();
         let raw = match self.clip_norm {
             Some((NormType::Max, _)) => known.largest,
-            _ => {
-                let small = known.small * 2f64.powi(-160).into();
-                (small + known.middling + known.large * 2f64.powi(160).into()).sqrt()
-            }
+            _ => root_of_squares(known.small, known.middling, known.large),
         };
         let norm = (raw + known.spoilt) / divisor;
         let clip = match self.clip_norm {

@@ -3,7 +3,7 @@
 use crate::control::{Control, Measure, Scale};
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
-use crate::groups::{Clock, Groups};
+use crate::groups::Groups;
 use crate::pattern::{Sorted, Unmatched};
 use crate::rule::Real;
 use crate::run::{Norms, Run, View};
@@ -216,8 +216,8 @@ impl<T: Real> CpuOptimizer<T> {
             return Some(1.0 / self.control.divisor());
         }
         let mut measure = Measure::default();
-        for (tensor, param) in self.tensors.iter().zip(&self.groups.params) {
-            if !self.groups.clocks[param.clock].frozen {
+        for (param, tensor) in self.tensors.iter().enumerate() {
+            if !self.groups.is_frozen(param) {
                 tensor.grad.iter().for_each(|g| measure.add(g.to_f64()));
             }
         }
@@ -231,8 +231,7 @@ impl<T: Real> CpuOptimizer<T> {
     fn advance(&mut self, factor: f64) -> Vec<Option<Vec<f64>>> {
         self.groups.advance();
         let coeffs = |clock: usize| {
-            let Clock { members, frozen, .. } = self.groups.clocks[clock];
-            (members > 0 && !frozen).then(|| {
+            self.groups.clocks[clock].takes_part().then(|| {
                 let mut coeffs = Vec::new();
                 self.groups.coeffs(clock, &mut coeffs);
                 self.control.shape(&mut coeffs, factor);
@@ -245,8 +244,8 @@ impl<T: Real> CpuOptimizer<T> {
     /// Zeroes the gradients that the step read, if it shall.
     fn leave_grads(&mut self) {
         if self.control.zero_grad {
-            for (tensor, param) in self.tensors.iter_mut().zip(&self.groups.params) {
-                if !self.groups.clocks[param.clock].frozen {
+            for (param, tensor) in self.tensors.iter_mut().enumerate() {
+                if !self.groups.is_frozen(param) {
                     tensor.grad.fill(T::default());
                 }
             }
@@ -287,20 +286,7 @@ impl<T: Real> CpuOptimizer<T> {
         names: impl IntoIterator<Item = &'n str>,
         frozen: bool,
     ) -> Result<(), Error> {
-        let find = |name| self.groups.find(name);
-        let params: Vec<_> = names.into_iter().map(find).collect::<Result<_, _>>()?;
-        for param in params {
-            self.groups.set_frozen(param, frozen);
-        }
-        Ok(())
-    }
-
-    /// Whether a parameter is frozen.
-    ///
-    /// # Errors
-    /// The name is unknown.
-    pub fn is_frozen(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.groups.is_frozen(self.groups.find(name)?))
+        self.groups.set_frozen(names, frozen).map(|_| ())
     }
 
     /// A parameter's elements.

@@ -34,6 +34,13 @@ pub(crate) struct Clock {
     free: bool,
 }
 
+impl Clock {
+    /// Whether the next step updates some parameter of it.
+    pub fn takes_part(&self) -> bool {
+        self.members > 0 && !self.frozen
+    }
+}
+
 /// Where the GPU finds a clock's count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -121,8 +128,23 @@ impl Groups {
         self.groups.truncate(groups);
     }
 
+    /// Freezes parameters or thaws them, all or, if a name is unknown, none; whether that changed anything.
+    pub fn set_frozen<'n>(
+        &mut self,
+        names: impl IntoIterator<Item = &'n str>,
+        frozen: bool,
+    ) -> Result<bool, Error> {
+        let found = names.into_iter().map(|name| self.find(name));
+        let params: Vec<_> = found.collect::<Result<_, _>>()?;
+        let mut changed = false;
+        for param in params {
+            changed |= self.freeze(param, frozen);
+        }
+        Ok(changed)
+    }
+
     /// Freezes a parameter or thaws it; whether that changed anything.
-    pub fn set_frozen(&mut self, param: usize, frozen: bool) -> bool {
+    fn freeze(&mut self, param: usize, frozen: bool) -> bool {
         let old = self.params[param].clock;
         let Clock { group, history, .. } = self.clocks[old];
         if self.clocks[old].frozen == frozen {
@@ -157,7 +179,7 @@ impl Groups {
         for clock in &mut self.clocks {
             clock.free = clock.members == 0;
             clock.origin = Origin::Itself;
-            if clock.members > 0 && !clock.frozen {
+            if clock.takes_part() {
                 clock.steps += 1;
                 clock.history = mix(clock.history, self.recorded);
                 self.groups[clock.group].rule.advance(clock.steps, &mut clock.scalars);

@@ -41,7 +41,7 @@ impl Pages {
         for kernel in 0..kernels.len() {
             let takes_part = |&clock: &usize| {
                 let clock = &groups.clocks[clock];
-                clock.members > 0 && !clock.frozen && kernels.of(clock.group) == kernel
+                clock.takes_part() && kernels.of(clock.group) == kernel
             };
             let clocks: Vec<_> = (0..groups.clocks.len()).filter(takes_part).collect();
             let entry_bytes = group_stride(kernels.rule(groups, kernel));

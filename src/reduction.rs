@@ -5,6 +5,7 @@
 //! norm has the same bits however it was cut into windows.
 
 use crate::format::BLOCK;
+use crate::number::Number;
 use crate::plan::{Dispatch, Piece};
 use crate::shader::SUM_LENGTH;
 use std::collections::BTreeMap;
@@ -64,6 +65,13 @@ impl Reduction {
         let start = self.starts.get(&param)?;
         Some((start.tensor as usize, start.partial, start.blocks))
     }
+}
+
+/// The root of a sum of squares in three scales, as `shaders/driver/squares.wgsl` leaves it: small elements times
+/// 2⁸⁰, middling ones, and large ones times 2⁻⁸⁰.
+pub(crate) fn root_of_squares<N: Number>(small: N, middling: N, large: N) -> N {
+    let small = small * 2f64.powi(-160).into();
+    (small + middling + large * 2f64.powi(160).into()).sqrt()
 }
 
 /// The levels that take each tensor from this many entries to one.

@@ -2,6 +2,7 @@
 
 use crate::format::BLOCK;
 use crate::program::MAX_SCALARS;
+use crate::reduction::root_of_squares;
 use crate::request::REPORT_BYTES;
 use crate::shader::SUMS_BYTES;
 
@@ -146,13 +147,12 @@ fn place(sources: &[Source], block: u32, lane: u32) -> Option<NonFinite> {
     })
 }
 
-/// The root of a sum of squares in three scales, as `shaders/driver/squares.wgsl` leaves them, from a word of an
-/// entry on.
+/// The root of the sum of squares that starts at a word of an entry.
 fn length(sums: &[u32], entry: usize, word: usize) -> f64 {
     let start = SUMS_WORDS * entry + word;
     let part = |index: usize| {
         let bits = sums.get(start + index).copied().unwrap_or(0);
         f64::from(f32::from_bits(bits))
     };
-    (part(0) * 2f64.powi(-160) + part(1) + part(2) * 2f64.powi(160)).sqrt()
+    root_of_squares(part(0), part(1), part(2))
 }

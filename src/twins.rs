@@ -84,6 +84,14 @@ macro_rules! optimizer_methods {
             self.groups.set_lr(group, lr)
         }
 
+        /// Whether a parameter is frozen.
+        ///
+        /// # Errors
+        /// The name is unknown.
+        pub fn is_frozen(&self, name: &str) -> Result<bool, $crate::Error> {
+            Ok(self.groups.is_frozen(self.groups.find(name)?))
+        }
+
         /// Changes every group's learning rate from the next recorded step on, to its
         /// [`lr_multiplier`](crate::Builder::lr_multiplier) times this one.
         ///

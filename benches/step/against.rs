@@ -13,6 +13,7 @@ use super::support::turns::{Contestant, take};
 use super::support::workload::{
     Placement, bytes_held, bytes_per_element, checked, cpu, main_rules, ours, rule,
 };
+use wgpu_optim::Optimizer;
 
 /// The clocks of turns.
 pub const DEVICE: &str = "device clock";
@@ -46,8 +47,17 @@ pub fn contestant<'a>(
     clock: &str,
 ) -> Contestant<'a> {
     let rule = rule(name);
-    let mut optimizer = checked(gpu, shape, rule.as_ref(), placement);
-    let subject = ours(rule.as_ref(), shape, placement.name());
+    let optimizer = checked(gpu, shape, rule.as_ref(), placement);
+    timed(gpu, ours(rule.as_ref(), shape, placement.name()), optimizer, clock)
+}
+
+/// An optimizer that takes turns, by one of the clocks.
+pub fn timed<'a>(
+    gpu: &'a Gpu,
+    subject: Subject,
+    mut optimizer: Optimizer,
+    clock: &str,
+) -> Contestant<'a> {
     let steps = steps_a_turn(gpu);
     match clock {
         DEVICE => Contestant::new(subject, move || clock::device(gpu, steps, &mut optimizer)),

@@ -1,8 +1,7 @@
 //! What clipping, scaling, skipping, zeroing and statistics add to a step.
 
-use super::against::{DEVICE, LATENCY, steps_a_turn};
+use super::against::{DEVICE, LATENCY, timed};
 use super::support::bench::Bench;
-use super::support::clock;
 use super::support::shapes::Shape;
 use super::support::turns::{Contestant, take};
 use super::support::workload::{Placement, checked_with, ours, rule};
@@ -49,14 +48,6 @@ fn contestant<'a>(
     around: Around,
 ) -> Contestant<'a> {
     let (gpu, adam) = (&bench.gpu, rule("adam"));
-    let mut optimizer = checked_with(gpu, shape, adam.as_ref(), Placement::Arena, around);
-    let subject = ours(adam.as_ref(), shape, name);
-    let steps = steps_a_turn(gpu);
-    match clock {
-        DEVICE => Contestant::new(subject, move || clock::device(gpu, steps, &mut optimizer)),
-        _ => Contestant::new(subject, move || {
-            let total: f64 = (0..steps).map(|_| clock::latency(gpu, &mut optimizer)).sum();
-            total / steps as f64
-        }),
-    }
+    let optimizer = checked_with(gpu, shape, adam.as_ref(), Placement::Arena, around);
+    timed(gpu, ours(adam.as_ref(), shape, name), optimizer, clock)
 }

@@ -71,22 +71,10 @@ impl Optimizer {
         names: impl IntoIterator<Item = &'n str>,
         frozen: bool,
     ) -> Result<(), Error> {
-        let find = |name| self.groups.find(name);
-        let params: Vec<_> = names.into_iter().map(find).collect::<Result<_, _>>()?;
-        for param in params {
-            if self.groups.set_frozen(param, frozen) {
-                self.ready = None;
-            }
+        if self.groups.set_frozen(names, frozen)? {
+            self.ready = None;
         }
         Ok(())
-    }
-
-    /// Whether a parameter is frozen.
-    ///
-    /// # Errors
-    /// The name is unknown.
-    pub fn is_frozen(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.groups.is_frozen(self.groups.find(name)?))
     }
 
     /// Adds groups. If it fails, nothing has changed.
