@@ -19,19 +19,33 @@ pub enum Access {
     /// Four neighbours at once. Every array must start at a multiple of 16 bytes, and the vec4 that
     /// holds its last element must belong to it whole.
     Vec4,
+    /// As [`Self::Vec4`], moved as two words of 64 bits: half the loads and stores where a "GPU" is a CPU
+    /// that goes through a thread's words one by one.
+    U64,
     /// One by one, at any offset, of any length.
     Scalar,
 }
 
 impl Access {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Vec4, Self::Scalar];
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Vec4, Self::U64, Self::Scalar];
 
     /// WGSL: which elements of a block a thread takes.
     pub(crate) fn lanes(self) -> &'static str {
         match self {
-            Self::Vec4 => include_str!("../shaders/driver/vec4.wgsl"),
+            Self::Vec4 | Self::U64 => include_str!("../shaders/driver/vec4.wgsl"),
             Self::Scalar => include_str!("../shaders/driver/scalar.wgsl"),
+        }
+    }
+
+    /// WGSL: the table of blocks, and how to load a row.
+    pub(crate) fn rows(self) -> &'static str {
+        match self {
+            Self::Vec4 | Self::Scalar => include_str!("../shaders/formats/rows.u32.wgsl"),
+            Self::U64 => concat!(
+                include_str!("../shaders/formats/pairs.u64.wgsl"),
+                include_str!("../shaders/formats/rows.u64.wgsl")
+            ),
         }
     }
 
@@ -40,6 +54,7 @@ impl Access {
     pub(crate) fn array(self, name: &str, binding: u32, read_only: bool) -> String {
         let template = match self {
             Self::Vec4 => include_str!("../shaders/formats/f32.vec4.wgsl"),
+            Self::U64 => include_str!("../shaders/formats/f32.u64.wgsl"),
             Self::Scalar => include_str!("../shaders/formats/f32.scalar.wgsl"),
         };
         let (load, store) = template.split_once("// --- store\n").unwrap_or((template, ""));

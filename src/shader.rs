@@ -141,6 +141,7 @@ pub fn link(rule: &dyn DynRule, entries: usize, variant: &Variant) -> Result<Sha
     text += "\n";
     // Sums are added up in one order, whatever the access, so that placement changes no bit.
     text += if variant.sums() { Access::Vec4.lanes() } else { variant.access.lanes() };
+    text += variant.access.rows();
     text += TABLE;
     text += &arrays(rule, variant);
     text += include_str!("../shaders/driver/block.wgsl");
@@ -169,6 +170,7 @@ pub fn link_measure(access: Access) -> Shader {
          @group(0) @binding(3) var<storage, read_write> partials: array<Summand>;\n\n";
     let text = constants_with(THREADS_PER_MEASURED_BLOCK)
         + Access::Vec4.lanes()
+        + access.rows()
         + TABLE
         + &access.array("grads", 1, true)
         + MEASURES

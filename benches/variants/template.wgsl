@@ -1,7 +1,7 @@
 // Adam, with knobs: see variant.rs, which fills in what a dollar marks and appends the updates.
 
 alias Real = $REAL;
-const WORKGROUP = $WORKGROUPu;
+$WORDSconst WORKGROUP = $WORKGROUPu;
 
 struct Coeffs {
     step_size: f32,      // lr / (1 - beta1^t)
@@ -14,10 +14,10 @@ struct Coeffs {
 }
 
 @group(0) @binding(0) var<storage, read> table: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> params: array<Real>;
-@group(0) @binding(2) var<storage, $GRADS> grads: array<Real>;
-@group(0) @binding(3) var<storage, read_write> exp_avg: array<Real>;
-@group(0) @binding(4) var<storage, read_write> exp_avg_sq: array<Real>;
+@group(0) @binding(1) var<storage, read_write> params: array<Word>;
+@group(0) @binding(2) var<storage, $GRADS> grads: array<Word>;
+@group(0) @binding(3) var<storage, read_write> exp_avg: array<Word>;
+@group(0) @binding(4) var<storage, read_write> exp_avg_sq: array<Word>;
 $COEFFS coeffs: Coeffs;
 
 fn place(i: u32) -> vec3<u32> {

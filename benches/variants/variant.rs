@@ -30,6 +30,10 @@ pub struct Variant {
     pub lanes: u32,
     /// How many of them a thread updates.
     pub per_thread: u32,
+    /// Four elements are moved as two words of 64 bits.
+    pub u64: bool,
+    /// A thread past the end skips its loads too, not only its stores.
+    pub branch: bool,
     pub workgroup: u32,
     pub dimensions: u32,
     pub segments: Segments,
@@ -47,6 +51,8 @@ pub const BLOCK: u32 = 256;
 const BASE: Variant = Variant {
     lanes: 4,
     per_thread: 1,
+    u64: false,
+    branch: false,
     workgroup: 256,
     dimensions: 2,
     segments: Segments::None,
@@ -65,11 +71,14 @@ pub fn all() -> Vec<Variant> {
     all.extend([Coeffs::Storage, Coeffs::Immediates].map(|coeffs| Variant { coeffs, ..BASE }));
     all.push(Variant { writable_grads: true, ..BASE });
     all.push(Variant { checks: false, ..BASE });
+    all.extend([false, true].map(|u64| Variant { u64, branch: true, ..BASE }));
+    all.push(Variant { u64: true, ..BASE });
     for segments in [Segments::Table, Segments::Search] {
         let base = Variant { segments, ..BASE };
         all.extend([1, 2, 4].map(|per_thread| Variant { per_thread, ..base }));
         all.extend([64, 128, 512].map(|workgroup| Variant { workgroup, ..base }));
         all.push(Variant { checks: false, ..base });
+        all.push(Variant { u64: true, ..base });
     }
     all
 }
@@ -91,6 +100,8 @@ impl Variant {
             let _ = write!(name, ", workgroup {}", self.workgroup);
         }
         let knobs = [
+            (self.u64, "64-bit words"),
+            (self.branch, "loads in a branch"),
             (self.dimensions == 1, "one dimension"),
             (self.coeffs == Coeffs::Storage, "coefficients in storage"),
             (self.coeffs == Coeffs::Immediates, "immediates"),
@@ -111,34 +122,38 @@ impl Variant {
             && self.workgroup <= limits.max_compute_workgroup_size_x;
         let reaches = self.dimensions == 2
             || self.workgroups(elements) <= limits.max_compute_workgroups_per_dimension;
+        let has_u64 = gpu.device.features().contains(wgpu::Features::SHADER_INT64);
         let has_immediates = gpu.device.features().contains(wgpu::Features::IMMEDIATES);
         let arrives = self.coeffs != Coeffs::Immediates || has_immediates;
         let divides = elements.is_multiple_of((SEGMENTS * BLOCK) as usize);
-        fits && reaches && arrives && divides
+        fits && reaches && arrives && divides && (has_u64 || !self.u64)
     }
 
     /// The kernel: all loads of a thread before its stores.
     pub fn wgsl(&self) -> String {
         let mut text = self.head();
+        if self.branch {
+            text += "    if first > last {\n        return;\n    }\n";
+        }
         for k in 0..self.per_thread {
             let _ = write!(
                 text,
                 "    let i{k} = first + {k}u * WORKGROUP;\n\
                  \x20   let at{k} = place(min(i{k}, last));\n\
-                 \x20   let g{k} = grads[at{k}.y];\n\
-                 \x20   let p{k} = params[at{k}.x];\n\
-                 \x20   let m{k} = coeffs.beta1 * exp_avg[at{k}.z] + coeffs.one_minus_beta1 * g{k};\n\
-                 \x20   let v{k} = coeffs.beta2 * exp_avg_sq[at{k}.z] + coeffs.one_minus_beta2 * g{k} * g{k};\n"
+                 \x20   let g{k} = real(grads[at{k}.y]);\n\
+                 \x20   let p{k} = real(params[at{k}.x]);\n\
+                 \x20   let m{k} = coeffs.beta1 * real(exp_avg[at{k}.z]) + coeffs.one_minus_beta1 * g{k};\n\
+                 \x20   let v{k} = coeffs.beta2 * real(exp_avg_sq[at{k}.z]) + coeffs.one_minus_beta2 * g{k} * g{k};\n"
             );
         }
         for k in 0..self.per_thread {
             let _ = write!(
                 text,
                 "    if i{k} <= last {{\n\
-                 \x20       exp_avg[at{k}.z] = m{k};\n\
-                 \x20       exp_avg_sq[at{k}.z] = v{k};\n\
+                 \x20       exp_avg[at{k}.z] = word(m{k});\n\
+                 \x20       exp_avg_sq[at{k}.z] = word(v{k});\n\
                  \x20       let root{k} = sqrt(v{k}) * coeffs.inv_sqrt_bias2 + coeffs.eps;\n\
-                 \x20       params[at{k}.x] = p{k} - coeffs.step_size * (m{k} / root{k});\n\
+                 \x20       params[at{k}.x] = word(p{k} - coeffs.step_size * (m{k} / root{k}));\n\
                  \x20   }}\n"
             );
         }
@@ -148,6 +163,10 @@ impl Variant {
     /// Everything up to the updates.
     fn head(&self) -> String {
         let real = if self.lanes == 4 { "vec4<f32>" } else { "f32" };
+        let words = match self.u64 {
+            true => include_str!("words.u64.wgsl"),
+            false => include_str!("words.wgsl"),
+        };
         let coeffs = match self.coeffs {
             Coeffs::Uniform => "@group(0) @binding(5) var<uniform>",
             Coeffs::Storage => "@group(0) @binding(5) var<storage, read>",
@@ -158,6 +177,7 @@ impl Variant {
             _ => "(workgroup.y * grid.x + workgroup.x)",
         };
         let text = include_str!("template.wgsl")
+            .replace("$WORDS", words)
             .replace("$REAL", real)
             .replace("$WORKGROUP_INDEX", index)
             .replace("$WORKGROUP", &self.workgroup.to_string())

@@ -11,8 +11,7 @@ const INFINITE = vec4<u32>(0x7f800000u);
 // take it that there are neither infinities nor NaN.
 fn magnitudes(row: vec4<u32>, lanes: vec4<u32>) -> vec4<u32> {
     let live = live_lanes(lanes, row);
-    // A block's first element is always the parameter's.
-    let loaded = load_grads(row.y + select(vec4<u32>(0u), lanes, live));
+    let loaded = load_grads(row.y + loaded_lanes(lanes, row));
     return select(vec4<u32>(0u), bitcast<vec4<u32>>(loaded) & vec4<u32>(0x7fffffffu), live);
 }
 
@@ -36,7 +35,7 @@ fn square(magnitudes: vec4<u32>, scale: f32) -> f32 {
 }
 
 fn thread_sum(block: u32, thread: u32) -> Measure {
-    let row = table[block];
+    let row = row_of(block);
     let apart = THREADS_PER_BLOCK;
     let a_lanes = lanes_of(thread);
     let b_lanes = lanes_of(thread + apart);

@@ -1,13 +1,10 @@
 // What a thread adds to its block's norms: the squares of the parameters and of the rule's directions.
 
 fn thread_sum(block: u32, thread: u32) -> Norms {
-    let row = table[block];
+    let row = row_of(block);
     let lanes = lanes_of(thread);
     let live = live_lanes(lanes, row);
-    if !live.x {
-        return Norms();
-    }
-    let at = select(vec4<u32>(lanes.x), lanes, live);
+    let at = loaded_lanes(lanes, row);
     let group = group_of(row);
     let loaded = load_params(row.x + at);
     let g = gradient(group.before, loaded, load_grads(row.y + at));

@@ -11,11 +11,7 @@ fn partial_sums(
     let block = block_of(workgroup, grid, invocation);
     let thread = invocation % THREADS_PER_BLOCK;
     // Every thread takes part in the barriers, also one that has nothing to add.
-    var own = Summand();
-    if block < arrayLength(&table) {
-        own = thread_sum(block, thread);
-    }
-    sums[invocation] = own;
+    sums[invocation] = thread_sum(block, thread);
     sum_block(invocation - thread, thread);
     if thread == 0u && block < arrayLength(&table) {
         partials[tensors[block].x] = sums[invocation];

@@ -6,7 +6,5 @@ fn step(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let block = block_of(workgroup, grid, invocation);
-    if block < arrayLength(&table) {
-        _ = step_thread(block, invocation % THREADS_PER_BLOCK);
-    }
+    _ = step_thread(block, invocation % THREADS_PER_BLOCK);
 }

@@ -9,33 +9,27 @@ struct Updated {
 }
 
 fn step_thread(block: u32, thread: u32) -> Updated {
-    let row = table[block];
-
-    // The thread's elements, counted within the block. The first is the smallest; those past the
-    // parameter's end repeat it when loading and are not stored.
+    let row = row_of(block);
     let lanes = lanes_of(thread);
     let live = live_lanes(lanes, row);
-    if !live.x {
-        return Updated();
-    }
-    let at = select(vec4<u32>(lanes.x), lanes, live);
+    let at = loaded_lanes(lanes, row);
 
     let group = group_of(row);
     let old = load_params(row.x + at);
-    let loaded = load_grads(row.y + at);
-    leave_grads(row.y + at, live);
-    if SKIPS {
-        if group.before.limit < 0.0 {
-            let kept = select(Real(0.0), old, live);
-            return Updated(kept, kept);
-        }
-    }
-    let g = gradient(group.before, old, loaded);
+    let g = gradient(group.before, old, load_grads(row.y + at));
     var state = load_state(row.z + at);
     let coeffs = coeffs_of(group.rule, block);
     let after = update(coeffs, group.before.shrink * old, g, &state);
-    store_state(row.z + at, live, state);
-    store_params(row.x + at, live, select(old, after, live));
-    return Updated(select(Real(0.0), old, live), select(Real(0.0), after, live));
-}
+    let skipped = SKIPS && group.before.limit < 0.0;
+    let kept = select(old, after, live & vec4<bool>(!skipped));
 
+    // A thread's first element is the parameter's if any is.
+    if live.x {
+        leave_grads(row.y + at, live);
+        if !skipped {
+            store_state(row.z + at, live, state);
+            store_params(row.x + at, live, kept);
+        }
+    }
+    return Updated(select(Real(0.0), old, live), select(Real(0.0), kept, live));
+}

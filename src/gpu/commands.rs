@@ -114,7 +114,7 @@ impl Recipe<'_> {
                 measured.tables.binding(index),
                 measured.buffers[0].as_entire_buffer_binding(),
             ];
-            let key = Key::Measure(dispatch.access);
+            let key = Key::Measure(compiler.best(dispatch.access));
             let workgroups = dispatch.blocks().div_ceil(BLOCKS_MEASURED_PER_WORKGROUP);
             let grid = self.limits.grid(workgroups);
             recorded.push(compiler.ready(key, None, buffers, Bound::Nothing, grid)?);
@@ -192,7 +192,8 @@ impl Recipe<'_> {
             zeroes: step && self.control.zero_grad,
             watches: step && self.control.statistics,
         };
-        let variant = Variant { stage, access: dispatch.access, shared: dispatch.shared(), extras };
+        let access = compiler.best(dispatch.access);
+        let variant = Variant { stage, access, shared: dispatch.shared(), extras };
         let key = Key::Rule(kernel, self.pages.kernels[kernel].entries, variant);
         let [params, grads, states] = dispatch.windows;
         let array = StateOf::default();

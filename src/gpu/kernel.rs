@@ -71,13 +71,27 @@ pub(super) struct Compiler {
     pub device: wgpu::Device,
     pub layouts: Layouts,
     cache: Option<wgpu::PipelineCache>,
+    /// Whether vec4 are better moved as two words of 64 bits.
+    prefers_u64: bool,
     pipelines: HashMap<Key, Pipeline>,
 }
 
 impl Compiler {
     pub fn new(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
         let layouts = Layouts::new(device);
-        Self { device: device.clone(), layouts, cache, pipelines: HashMap::new() }
+        // Measured on Mesa's lavapipe and nowhere else: see benches/NOTES.md.
+        let prefers_u64 = device.features().contains(wgpu::Features::SHADER_INT64)
+            && device.adapter_info().driver == "llvmpipe";
+        let pipelines = HashMap::new();
+        Self { device: device.clone(), layouts, cache, prefers_u64, pipelines }
+    }
+
+    /// How this device best reaches elements that may be reached so.
+    pub fn best(&self, access: Access) -> Access {
+        match access {
+            Access::Vec4 if self.prefers_u64 => Access::U64,
+            access => access,
+        }
     }
 
     /// A dispatch of a kernel that binds these buffers. `rule` is that of a rule's kernel.

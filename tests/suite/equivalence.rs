@@ -69,6 +69,28 @@ fn gpu_equals_reference_beyond_one_buffer() {
     walk(Gpu::small_buffers(), &[Placement::Arena]);
 }
 
+/// Elements are moved as vec4, one by one, or as words of 64 bits; what is computed with them is the same.
+#[test]
+fn access_changes_no_bit() {
+    let bits = |gpu, rule: &dyn DynRule, placement| {
+        let mut random = Random::new(11);
+        let mut model = Model::new(gpu, rule.boxed(), &ALIGNED_LENGTHS, placement).expect("built");
+        model.randomize(&mut random, -18.0, 18.0);
+        for _ in 0..STEPS {
+            let grads = ALIGNED_LENGTHS.map(|len| random.wide_vec(len, -18.0, 18.0));
+            model.set_grads(&grads);
+            model.step();
+        }
+        model.bits()
+    };
+    for rule in cases() {
+        let vec4 = bits(Gpu::default(), rule.as_ref(), Placement::Arena);
+        let scalar = bits(Gpu::default(), rule.as_ref(), Placement::Separate);
+        let u64 = bits(Gpu::adapter_limits(), rule.as_ref(), Placement::Arena);
+        assert!(vec4 == scalar && vec4 == u64, "{}", label(rule.as_ref()));
+    }
+}
+
 /// Beyond the magnitudes above, squares overflow or vanish. What happens then is what happens in f32:
 /// an infinite second moment stops the element, a vanished one leaves eps.
 #[test]

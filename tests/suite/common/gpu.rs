@@ -29,7 +29,15 @@ fn instance() -> wgpu::Instance {
 
 impl Gpu {
     pub fn new(limits: wgpu::Limits) -> Self {
-        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+        Self::with(limits, wgpu::Features::empty())
+    }
+
+    fn with(limits: wgpu::Limits, features: wgpu::Features) -> Self {
+        let descriptor = wgpu::DeviceDescriptor {
+            required_limits: limits,
+            required_features: features,
+            ..Default::default()
+        };
         let (device, queue) = pollster::block_on(adapter().request_device(&descriptor))
             .expect("the adapter has at least these limits");
         Self { device, queue }
@@ -41,10 +49,13 @@ impl Gpu {
         GPU.get_or_init(|| Self::new(wgpu::Limits::default()))
     }
 
-    /// All that the adapter has.
+    /// All that the adapter has, words of 64 bits too: lavapipe moves vec4 by them.
     pub fn adapter_limits() -> &'static Self {
         static GPU: OnceLock<Gpu> = OnceLock::new();
-        GPU.get_or_init(|| Self::new(adapter().limits()))
+        GPU.get_or_init(|| {
+            let adapter = adapter();
+            Self::with(adapter.limits(), adapter.features() & wgpu::Features::SHADER_INT64)
+        })
     }
 
     /// Limits so low that a parameter of 65 537 elements needs several windows and a grid of several
