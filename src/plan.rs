@@ -2,7 +2,7 @@
 
 use crate::dyn_rule::DynRule;
 use crate::error::Error;
-use crate::format::{Access, BLOCK, ELEMENT_BYTES, ELEMENTS_PER_THREAD, LIVE_BITS};
+use crate::format::{Access, BLOCK, ELEMENT_BYTES, ELEMENTS_PER_THREAD};
 use crate::layout::{BLOCK_BYTES, BufferId, Layout, Run};
 use crate::shader::{
     BLOCKS_PER_WORKGROUP, DECISION_STORAGE_BUFFERS, WORKGROUP_SIZE, storage_buffers,
@@ -209,21 +209,22 @@ impl Dispatch {
         self.pieces.iter().map(Piece::blocks).sum()
     }
 
-    /// The dispatch's table as `shaders/driver/step.wgsl` reads it: a row for each block.
-    pub fn table(&self) -> Vec<[u32; 4]> {
-        let mut table = Vec::new();
+    /// The dispatch's pieces as `shaders/driver/rows.wgsl` reads them, where the table of its blocks starts at
+    /// `first_row`. `sums` gives the place of a piece's first partial sum, and its tensor's index.
+    pub fn piece_words(&self, first_row: u32, sums: impl Fn(&Piece) -> [u32; 2]) -> Vec<[u32; 8]> {
+        let mut row = first_row;
+        let mut words = Vec::with_capacity(self.pieces.len());
         for piece in &self.pieces {
-            let start: [u64; 3] = std::array::from_fn(|k| {
-                (piece.offsets[k] - self.windows[k].offset) / ELEMENT_BYTES
+            // In range: a window has fewer than 2³² bytes.
+            let [params, grads, states] = std::array::from_fn(|k| {
+                ((piece.offsets[k] - self.windows[k].offset) / ELEMENT_BYTES) as u32
             });
-            for first in (0..piece.len).step_by(BLOCK as usize) {
-                // In range: a window has fewer than 2³² bytes.
-                let [param, grad, state] = start.map(|start| (start + first) as u32);
-                let live = BLOCK.min(piece.len - first) as u32;
-                table.push([param, grad, state, (piece.entry << LIVE_BITS) + live]);
-            }
+            let [partial, tensor] = sums(piece);
+            let len = piece.len as u32;
+            words.push([row, len, params, grads, states, piece.entry, partial, tensor]);
+            row += piece.blocks() as u32;
         }
-        table
+        words
     }
 }
 

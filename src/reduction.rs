@@ -50,14 +50,10 @@ impl Reduction {
         Self { starts, partials, levels }
     }
 
-    /// For each of a dispatch's blocks the place of its partial sums, and its tensor's index.
-    pub fn tensors(&self, dispatch: &Dispatch) -> Vec<[u32; 2]> {
-        let places = |piece: &Piece| {
-            let start = self.starts.get(&piece.param).copied().unwrap_or_default();
-            let first = start.partial + piece.first / BLOCK;
-            (first..first + piece.blocks()).map(move |place| [place as u32, start.tensor])
-        };
-        dispatch.pieces.iter().flat_map(places).collect()
+    /// The place of a piece's first partial sum, and its tensor's index.
+    pub fn of_piece(&self, piece: &Piece) -> [u32; 2] {
+        let start = self.starts.get(&piece.param).copied().unwrap_or_default();
+        [(start.partial + piece.first / BLOCK) as u32, start.tensor]
     }
 
     /// A parameter's index among the tensors, and the place of its first block and their number, if it takes part.

@@ -181,6 +181,19 @@ pub fn link_measure(access: Access) -> Shader {
     Shader { text, constants: Vec::new(), rule_line: 0, entry_point: "partial_sums" }
 }
 
+/// Links the kernel that writes the tables of blocks, with the blocks' tensors if something `sums`.
+pub fn link_rows(sums: bool) -> Shader {
+    let tensors = match sums {
+        true => include_str!("../shaders/driver/rows_tensors.wgsl"),
+        false => include_str!("../shaders/driver/rows_alone.wgsl"),
+    };
+    let text = constants()
+        + &format!("const BLOCK = {BLOCK}u;\n\n")
+        + tensors
+        + include_str!("../shaders/driver/rows.wgsl");
+    Shader { text, constants: Vec::new(), rule_line: 0, entry_point: "rows" }
+}
+
 /// What is added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sums {

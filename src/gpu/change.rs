@@ -147,6 +147,7 @@ impl Optimizer {
                 |(_, coefficients)| coefficients,
             );
             let recipe = Recipe {
+                queue: &self.queue,
                 limits: &limits,
                 groups: &self.groups,
                 kernels: &self.kernels,

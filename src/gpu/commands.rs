@@ -1,6 +1,7 @@
 //! The commands of a step, in order: what the GPU decides first, norms where a rule takes them, updates,
 //! and what is summed up for statistics.
 
+use super::blocks::Blocks;
 use super::buffers::{Buffers, StateOf};
 use super::coefficients::Bound;
 use super::decision::Decision;
@@ -15,9 +16,11 @@ use crate::pages::Pages;
 use crate::plan::{Dispatch, Limits, Window, need};
 use crate::reduction::Reduction;
 use crate::shader::{BLOCKS_MEASURED_PER_WORKGROUP, Extras, SUMS_BYTES, Stage, Sums, Variant};
+use std::ops::Range;
 
 /// What the commands are made of.
 pub(super) struct Recipe<'a> {
+    pub queue: &'a wgpu::Queue,
     pub limits: &'a Limits,
     pub groups: &'a Groups,
     pub kernels: &'a Kernels,
@@ -45,14 +48,20 @@ pub(super) struct Watched {
     pub changes: wgpu::Buffer,
 }
 
-/// Partial sums of blocks, on their way to one a tensor.
-struct Summed {
+/// How partial sums of blocks are added up to one a tensor.
+struct Levels {
     reduction: Reduction,
-    /// Of each dispatch the places of its blocks, then of each level its rows.
-    tables: Tables,
-    dispatches: usize,
-    /// The partial sums, then each level's.
-    buffers: Vec<wgpu::Buffer>,
+    /// Of each level its rows.
+    rows: Tables,
+}
+
+/// Partial sums of blocks, then each level's; the last has the tensors'.
+struct Summed(Vec<wgpu::Buffer>);
+
+/// The tables of blocks, and how what is summed up for them is added up, if something is.
+struct Tabled {
+    blocks: Blocks,
+    levels: Option<Levels>,
 }
 
 impl Recipe<'_> {
@@ -62,38 +71,57 @@ impl Recipe<'_> {
         compiler: &mut Compiler,
         scratch: &mut Scratch,
     ) -> Result<Commands, Error> {
+        let tabled = self.tabled(compiler)?;
+        let levels = tabled.levels.as_ref();
         let mut recorded = Vec::new();
-        let tables = Tables::new(&compiler.device, self.dispatches.iter().map(Dispatch::table));
-        let measured = match self.decision {
-            Some((coeffs, decision)) => {
-                let measured = self.summed(compiler, scratch, "measures", self.dispatches)?;
+        let measured = match (self.decision, levels) {
+            (Some((coeffs, decision)), Some(levels)) => {
+                let measured = self.summed(compiler, scratch, "measures", levels)?;
                 recorded
-                    .extend(self.decide(compiler, scratch, &tables, &measured, coeffs, decision)?);
+                    .extend(self.decide(compiler, scratch, &tabled, &measured, coeffs, decision)?);
                 Some(measured)
-            }
-            None => None,
-        };
-        let watched = match &measured {
-            Some(measured) if self.control.statistics => {
-                let changes = self.summed(compiler, scratch, "changes", self.dispatches)?;
-                recorded.extend(measured.sums(compiler, self.limits, Sums::Measures)?);
-                Some((measured.totals(), changes))
             }
             _ => None,
         };
+        let watched = match (&measured, levels) {
+            (Some(measured), Some(levels)) if self.control.statistics => {
+                let changes = self.summed(compiler, scratch, "changes", levels)?;
+                recorded.extend(self.sums(compiler, levels, measured, Sums::Measures)?);
+                Some((measured.totals().clone(), changes))
+            }
+            _ => None,
+        };
+        let changes = watched.as_ref().map(|(_, changes)| changes);
         let mut first = 0;
         for dispatches in self.dispatches.chunk_by(|a, b| a.kernel == b.kernel) {
-            let changes = watched.as_ref().map(|(_, changes)| changes);
-            recorded.extend(self.updates(compiler, scratch, &tables, first, dispatches, changes)?);
-            first += dispatches.len();
+            let range = first..first + dispatches.len();
+            first = range.end;
+            recorded.extend(self.updates(compiler, scratch, &tabled, range, changes)?);
         }
-        if let Some((_, changes)) = &watched {
-            recorded.extend(changes.sums(compiler, self.limits, Sums::Norms)?);
+        if let (Some(changes), Some(levels)) = (changes, levels) {
+            recorded.extend(self.sums(compiler, levels, changes, Sums::Norms)?);
         }
-        let watched =
-            watched.map(|(measures, changes)| Watched { measures, changes: changes.totals() });
-        let blocks = measured.map(|measured| measured.reduction);
+        let watched = watched
+            .map(|(measures, changes)| Watched { measures, changes: changes.totals().clone() });
+        let blocks = tabled.levels.filter(|_| measured.is_some()).map(|levels| levels.reduction);
         Ok(Commands { recorded, watched, blocks })
+    }
+
+    /// The tables of blocks. All blocks are counted together, so that whatever is summed up for them is added
+    /// up alike.
+    fn tabled(&self, compiler: &mut Compiler) -> Result<Tabled, Error> {
+        let trusts = |dispatch: &Dispatch| {
+            self.kernels.rule(self.groups, dispatch.kernel).trust_ratio().is_some()
+        };
+        let sums = self.decision.is_some() || self.dispatches.iter().any(trusts);
+        let levels = sums.then(|| {
+            let reduction = Reduction::new(self.dispatches);
+            let rows = Tables::new(&compiler.device, &reduction.levels);
+            Levels { reduction, rows }
+        });
+        let reduction = levels.as_ref().map(|levels| &levels.reduction);
+        let blocks = Blocks::new(compiler, self.queue, self.limits, self.dispatches, reduction)?;
+        Ok(Tabled { blocks, levels })
     }
 
     /// Measures all gradients and decides on the step.
@@ -101,27 +129,26 @@ impl Recipe<'_> {
         &self,
         compiler: &mut Compiler,
         scratch: &mut Scratch,
-        tables: &Tables,
+        tabled: &Tabled,
         measured: &Summed,
         coeffs: &wgpu::Buffer,
         decision: &Decision,
     ) -> Result<Vec<Recorded>, Error> {
         let mut recorded = Vec::new();
         for (index, dispatch) in self.dispatches.iter().enumerate() {
-            let buffers = [
-                tables.binding(index),
-                self.window(dispatch.windows[1], StateOf::default()),
-                measured.tables.binding(index),
-                measured.buffers[0].as_entire_buffer_binding(),
-            ];
+            let rows = tabled.blocks.rows(index);
+            let grads = self.window(dispatch.windows[1], StateOf::default());
+            let tensors = tabled.blocks.tensors(index);
+            let buffers =
+                [rows, grads].into_iter().chain(tensors).chain([measured.partials_binding()]);
             let key = Key::Measure(compiler.best(dispatch.access));
             let workgroups = dispatch.blocks().div_ceil(BLOCKS_MEASURED_PER_WORKGROUP);
             let grid = self.limits.grid(workgroups);
             recorded.push(compiler.ready(key, None, buffers, Bound::Nothing, grid)?);
         }
-        let count = Decision::gathered(measured.reduction.partials);
+        let count = Decision::gathered(measured.partials().size() / SUMS_BYTES);
         let gathered = scratch.buffer(&compiler.device, "gathered", 0, count * SUMS_BYTES);
-        let parts = [&measured.buffers[0], &gathered].map(wgpu::Buffer::as_entire_buffer_binding);
+        let parts = [measured.partials(), &gathered].map(wgpu::Buffer::as_entire_buffer_binding);
         let grid = [count as u32, 1];
         recorded.push(compiler.ready(Key::Gather, None, parts, Bound::Nothing, grid)?);
         let buffers = [&gathered, &decision.scale, &decision.report, &decision.clocks, coeffs];
@@ -130,59 +157,48 @@ impl Recipe<'_> {
         Ok(recorded)
     }
 
-    /// The updates of one kernel, whose dispatches follow `first` others; before them the norms that a trust
-    /// ratio takes.
+    /// The updates of one kernel, which has these dispatches; before them the norms that a trust ratio takes.
     fn updates(
         &self,
         compiler: &mut Compiler,
         scratch: &mut Scratch,
-        tables: &Tables,
-        first: usize,
-        dispatches: &[Dispatch],
+        tabled: &Tabled,
+        dispatches: Range<usize>,
         changes: Option<&Summed>,
     ) -> Result<Vec<Recorded>, Error> {
-        let kernel = dispatches[0].kernel;
+        let kernel = self.dispatches[dispatches.start].kernel;
         let rule = self.kernels.rule(self.groups, kernel);
         let mut recorded = Vec::new();
-        // A step's norms and changes share a numbering of blocks: with changes, all kernels' together.
-        let (counted, offset) =
-            if changes.is_some() { (self.dispatches, first) } else { (dispatches, 0) };
-        let norms = match rule.trust_ratio() {
-            Some(_) => {
-                let name = format!("norms {kernel}");
-                let norms = self.summed(compiler, scratch, &name, counted)?;
-                for (index, dispatch) in dispatches.iter().enumerate() {
-                    let table = tables.binding(first + index);
-                    let sums = [norms.tables.binding(offset + index), norms.partials()];
-                    recorded.push(self.update(compiler, dispatch, Stage::Norm, table, sums)?);
+        let norms = match (rule.trust_ratio(), &tabled.levels) {
+            (Some(_), Some(levels)) => {
+                let norms = self.summed(compiler, scratch, &format!("norms {kernel}"), levels)?;
+                for index in dispatches.clone() {
+                    let sums = [norms.partials_binding()];
+                    recorded.push(self.update(compiler, tabled, index, Stage::Norm, sums)?);
                 }
-                recorded.extend(norms.sums(compiler, self.limits, Sums::Norms)?);
+                recorded.extend(self.sums(compiler, levels, &norms, Sums::Norms)?);
                 Some(norms)
             }
-            None => None,
+            _ => None,
         };
-        for (index, dispatch) in dispatches.iter().enumerate() {
-            let table = tables.binding(first + index);
-            let mut sums = Vec::new();
-            if let Some(summed) = norms.as_ref().or(changes) {
-                sums.push(summed.tables.binding(offset + index));
-            }
-            sums.extend(norms.iter().map(|norms| norms.totals_binding()));
-            sums.extend(changes.iter().map(|changes| changes.partials()));
-            recorded.push(self.update(compiler, dispatch, Stage::Step, table, sums)?);
+        for index in dispatches {
+            let norms = norms.iter().map(|norms| norms.totals().as_entire_buffer_binding());
+            let sums = norms.chain(changes.map(Summed::partials_binding));
+            recorded.push(self.update(compiler, tabled, index, Stage::Step, sums)?);
         }
         Ok(recorded)
     }
 
-    /// A dispatch of a rule's kernel; `sums` is bound after the states.
+    /// A dispatch of a rule's kernel; `sums`, if there are any, are bound last.
     fn update<'b>(
         &'b self,
         compiler: &mut Compiler,
-        dispatch: &Dispatch,
+        tabled: &'b Tabled,
+        index: usize,
         stage: Stage,
-        table: wgpu::BufferBinding<'b>,
         sums: impl IntoIterator<Item = wgpu::BufferBinding<'b>>,
     ) -> Result<Recorded, Error> {
+        let dispatch = &self.dispatches[index];
         let kernel = dispatch.kernel;
         let rule = self.kernels.rule(self.groups, kernel);
         let step = stage == Stage::Step;
@@ -197,9 +213,14 @@ impl Recipe<'_> {
         let key = Key::Rule(kernel, self.pages.kernels[kernel].entries, variant);
         let [params, grads, states] = dispatch.windows;
         let array = StateOf::default();
-        let mut buffers = vec![table, self.window(params, array), self.window(grads, array)];
+        let rows = tabled.blocks.rows(index);
+        let mut buffers = vec![rows, self.window(params, array), self.window(grads, array)];
         let of = |state| self.window(states, StateOf { kernel, state });
         buffers.extend((0..self.buffers.states(kernel)).map(of));
+        let mut sums = sums.into_iter().peekable();
+        if sums.peek().is_some() {
+            buffers.extend(tabled.blocks.tensors(index));
+        }
         buffers.extend(sums);
         let page = Bound::Page(self.pages.first_page(kernel) + dispatch.page);
         compiler.ready(key, Some(rule), buffers, page, dispatch.grid)
@@ -213,69 +234,64 @@ impl Recipe<'_> {
         }
     }
 
-    /// Room for partial sums of the blocks of these dispatches.
+    /// Room for partial sums of all blocks.
     fn summed(
         &self,
         compiler: &Compiler,
         scratch: &mut Scratch,
         name: &str,
-        dispatches: &[Dispatch],
+        levels: &Levels,
     ) -> Result<Summed, Error> {
-        let reduction = Reduction::new(dispatches);
+        let Reduction { partials, levels, .. } = &levels.reduction;
         let limits = self.limits;
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let reason = format!("{name} take {SUMS_BYTES} bytes for every 256 elements");
-        need("max_storage_buffer_binding_size", most, reduction.partials * SUMS_BYTES, reason)?;
-        let rows = reduction.levels.iter().map(Vec::len).max().unwrap_or(0) as u64;
+        need("max_storage_buffer_binding_size", most, partials * SUMS_BYTES, reason)?;
+        let rows = levels.iter().map(Vec::len).max().unwrap_or(0) as u64;
         let side = limits.max_compute_workgroups_per_dimension;
         let reason = "partial sums of so many tensors are added up".to_owned();
         need("max_compute_workgroups_per_dimension", side * side, rows, reason)?;
 
-        let of_dispatch = dispatches.iter().map(|dispatch| reduction.tensors(dispatch));
-        let tables = of_dispatch.chain(reduction.levels.iter().cloned());
-        let tables = Tables::new(&compiler.device, tables);
-        let entries = reduction.levels.iter().map(|rows| rows.len() as u64);
-        let counts = [reduction.partials].into_iter().chain(entries);
-        let buffers = counts
-            .enumerate()
-            .map(|(level, count)| {
-                scratch.buffer(&compiler.device, name, level, count.max(1) * SUMS_BYTES)
-            })
-            .collect();
-        Ok(Summed { tables, dispatches: dispatches.len(), buffers, reduction })
-    }
-}
-
-impl Summed {
-    fn partials(&self) -> wgpu::BufferBinding<'_> {
-        self.buffers[0].as_entire_buffer_binding()
+        let entries = levels.iter().map(|rows| rows.len() as u64);
+        let counts = [*partials].into_iter().chain(entries);
+        let buffer = |(level, count): (usize, u64)| {
+            scratch.buffer(&compiler.device, name, level, count.max(1) * SUMS_BYTES)
+        };
+        Ok(Summed(counts.enumerate().map(buffer).collect()))
     }
 
-    fn totals(&self) -> wgpu::Buffer {
-        self.buffers[self.buffers.len() - 1].clone()
-    }
-
-    fn totals_binding(&self) -> wgpu::BufferBinding<'_> {
-        self.buffers[self.buffers.len() - 1].as_entire_buffer_binding()
-    }
-
-    /// The dispatches that add up the partial sums, a level each.
+    /// The dispatches that add up partial sums, a level each.
     fn sums(
         &self,
         compiler: &mut Compiler,
-        limits: &Limits,
+        levels: &Levels,
+        Summed(buffers): &Summed,
         sums: Sums,
     ) -> Result<Vec<Recorded>, Error> {
         let sum = |(level, rows): (usize, &Vec<[u32; 2]>)| {
             let buffers = [
-                self.tables.binding(self.dispatches + level),
-                self.buffers[level].as_entire_buffer_binding(),
-                self.buffers[level + 1].as_entire_buffer_binding(),
+                levels.rows.binding(level),
+                buffers[level].as_entire_buffer_binding(),
+                buffers[level + 1].as_entire_buffer_binding(),
             ];
-            let grid = limits.grid(rows.len() as u64);
+            let grid = self.limits.grid(rows.len() as u64);
             compiler.ready(Key::Sum(sums), None, buffers, Bound::Nothing, grid)
         };
-        let levels = self.reduction.levels.iter().enumerate();
-        levels.filter(|(_, rows)| !rows.is_empty()).map(sum).collect()
+        let rows = levels.reduction.levels.iter().enumerate();
+        rows.filter(|(_, rows)| !rows.is_empty()).map(sum).collect()
+    }
+}
+
+impl Summed {
+    fn partials(&self) -> &wgpu::Buffer {
+        &self.0[0]
+    }
+
+    fn partials_binding(&self) -> wgpu::BufferBinding<'_> {
+        self.partials().as_entire_buffer_binding()
+    }
+
+    fn totals(&self) -> &wgpu::Buffer {
+        &self.0[self.0.len() - 1]
     }
 }

@@ -42,6 +42,13 @@ impl Recorded {
         }
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
+
+    /// Records what binds nothing that changes from step to step.
+    pub fn record_alone(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
 }
 
 /// What is being done, in errors.
@@ -52,6 +59,10 @@ const BUILDING: &str = "building the optimizer";
 pub(super) enum Key {
     /// A kernel's index, the entries of its pages, and what it does.
     Rule(usize, usize, Variant),
+    /// What writes the tables of blocks, with the blocks' tensors if something sums.
+    Rows {
+        sums: bool,
+    },
     Measure(Access),
     Sum(Sums),
     Gather,
@@ -123,6 +134,11 @@ impl Compiler {
             (Key::Measure(access), _) => {
                 let writable = [false, false, false, true];
                 self.pipeline(None, &shader::link_measure(access), &writable, None)
+            }
+            (Key::Rows { sums }, _) => {
+                let writable = [false, false, true, true];
+                let writable = if sums { &writable[..] } else { &writable[..3] };
+                self.pipeline(None, &shader::link_rows(sums), writable, None)
             }
             (Key::Sum(sums), _) => {
                 self.pipeline(None, &shader::link_sum(sums), &[false, false, true], None)

@@ -9,27 +9,32 @@ pub(super) struct Tables {
 
 impl Tables {
     /// To be called within an error scope.
-    pub fn new<T: bytemuck::NoUninit>(
-        device: &wgpu::Device,
-        tables: impl IntoIterator<Item = Vec<T>>,
-    ) -> Self {
+    pub fn new<T: bytemuck::NoUninit>(device: &wgpu::Device, tables: &[Vec<T>]) -> Self {
         let limits = device.limits();
-        let alignment = limits.min_storage_buffer_offset_alignment as usize;
-        let mut contents: Vec<Vec<u8>> = Vec::new();
+        let alignment = limits.min_storage_buffer_offset_alignment.into();
+        let mut sizes: Vec<u64> = Vec::new();
         let mut places = Vec::new();
         for table in tables {
-            let bytes: &[u8] = bytemuck::cast_slice(&table);
-            let start = contents.last().map_or(0, |last| last.len().next_multiple_of(alignment));
-            if contents.is_empty() || (start + bytes.len()) as u64 > limits.max_buffer_size {
-                contents.push(Vec::new());
+            let size = size_of_val(table.as_slice()) as u64;
+            let start = sizes.last().map_or(0, |used| used.next_multiple_of(alignment));
+            let fits = !sizes.is_empty() && start + size <= limits.max_buffer_size;
+            let start = if fits { start } else { 0 };
+            if !fits {
+                sizes.push(0);
             }
-            let index = contents.len() - 1;
-            let content = &mut contents[index];
-            content.resize(content.len().next_multiple_of(alignment), 0);
-            places.push((index, content.len() as u64, bytes.len() as u64));
-            content.extend(bytes);
+            let index = sizes.len() - 1;
+            sizes[index] = start + size;
+            places.push((index, start, size));
         }
-        let buffers = contents.iter().map(|content| upload(device, content)).collect();
+        let buffers: Vec<_> = sizes.iter().map(|&size| create(device, size)).collect();
+        for (table, &(buffer, start, size)) in tables.iter().zip(&places) {
+            // Fails only if the buffer could not be created, which the error scope reports.
+            if let Ok(mut view) = buffers[buffer].slice(start..start + size).get_mapped_range_mut()
+            {
+                view.copy_from_slice(bytemuck::cast_slice(table));
+            }
+        }
+        buffers.iter().for_each(wgpu::Buffer::unmap);
         Self { buffers, places }
     }
 
@@ -43,18 +48,12 @@ impl Tables {
     }
 }
 
-/// A read-only buffer of these bytes.
-fn upload(device: &wgpu::Device, bytes: &[u8]) -> wgpu::Buffer {
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+/// A read-only buffer, mapped to be written once.
+fn create(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("wgpu-optim table"),
-        size: bytes.len() as u64,
+        size,
         usage: wgpu::BufferUsages::STORAGE,
         mapped_at_creation: true,
-    });
-    // Fails only if the buffer could not be created, which the error scope reports.
-    if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
-        view.copy_from_slice(bytes);
-    }
-    buffer.unmap();
-    buffer
+    })
 }

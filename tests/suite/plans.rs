@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use std::collections::HashMap;
-use wgpu_optim::format::{Access, BLOCK, LIVE_BITS};
+use wgpu_optim::format::{Access, BLOCK};
 use wgpu_optim::layout::{BufferId, Layout, ParamSpec, Place};
 use wgpu_optim::plan::{Dispatch, Entry, Limits, Piece, plan};
 
@@ -60,20 +60,25 @@ fn specs(model: &[(u64, usize, u32, u8)]) -> (Vec<ParamSpec>, Vec<u64>) {
     (specs, sizes)
 }
 
-/// What the table's rows say of each block: its piece, its first element in it, its number of
-/// elements, and where it starts in the windows.
+/// What the tables' makers are told, block by block: its piece, its first element in it, its number of elements,
+/// and where it starts in the windows.
 fn blocks_of(dispatch: &Dispatch) -> Vec<(&Piece, u64, u64, [u64; 3])> {
-    let table = dispatch.table();
-    assert_eq!(table.len() as u64, dispatch.blocks());
-    let of_piece = |piece| (0..piece_blocks(piece)).map(move |block| (piece, BLOCK * block));
-    let blocks = dispatch.pieces.iter().flat_map(of_piece);
-    let read = |((piece, first), row): ((_, _), &[u32; 4])| {
-        let [param, grad, state, packed] = row.map(u64::from);
-        let live = packed % (1 << LIVE_BITS);
-        assert_eq!(packed >> LIVE_BITS, u64::from(Piece::clone(piece).entry));
-        (piece, first, live, [param, grad, state])
-    };
-    blocks.zip(&table).map(read).collect()
+    const FIRST_ROW: u32 = 7;
+    let words = dispatch.piece_words(FIRST_ROW, |piece| [piece.param as u32, 1]);
+    assert_eq!(words.len(), dispatch.pieces.len());
+    let mut blocks = Vec::new();
+    for (piece, words) in dispatch.pieces.iter().zip(words) {
+        let [row, len, starts @ .., entry, partial, tensor] = words;
+        assert_eq!(row, FIRST_ROW + blocks.len() as u32);
+        assert_eq!((u64::from(len), entry), (piece.len, piece.entry));
+        assert_eq!([partial, tensor], [piece.param as u32, 1]);
+        for first in (0..piece_blocks(piece)).map(|block| BLOCK * block) {
+            let live = BLOCK.min(piece.len - first);
+            blocks.push((piece, first, live, starts.map(|start| u64::from(start) + first)));
+        }
+    }
+    assert_eq!(blocks.len() as u64, dispatch.blocks());
+    blocks
 }
 
 fn piece_blocks(piece: &Piece) -> u64 {

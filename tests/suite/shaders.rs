@@ -7,7 +7,8 @@ use naga::{Module, ShaderStage};
 use wgpu_optim::format::Access;
 use wgpu_optim::rules::all;
 use wgpu_optim::shader::{
-    Extras, Shader, Stage, Sums, Variant, link, link_control, link_gather, link_measure, link_sum,
+    Extras, Shader, Stage, Sums, Variant, link, link_control, link_gather, link_measure, link_rows,
+    link_sum,
 };
 
 /// Steps as they are by default, with each of their extras, and with all.
@@ -23,9 +24,11 @@ const EXTRAS: [Extras; 6] = {
     ]
 };
 
-/// What is dispatched once a step, whatever the model, and may loop.
+/// What is dispatched once a step, or less often, and may loop.
 fn small_shaders() -> Vec<(String, Shader)> {
-    vec![("gather".to_owned(), link_gather()), ("control".to_owned(), link_control())]
+    let rows = |sums| (format!("rows, sums {sums}"), link_rows(sums));
+    let gather = ("gather".to_owned(), link_gather());
+    vec![rows(false), rows(true), gather, ("control".to_owned(), link_control())]
 }
 
 /// The kernels over blocks: every rule and option, access, sharing of buffers and extra; and those that add up

@@ -1,0 +1,138 @@
+//! The tables of blocks, which the GPU writes itself: the host knows pieces, of which there are as many as
+//! parameters, and a model has a block for every 256 elements.
+
+use super::coefficients::Bound;
+use super::kernel::{Compiler, Key};
+use super::tables::Tables;
+use crate::error::Error;
+use crate::plan::{Dispatch, Limits};
+use crate::reduction::Reduction;
+use crate::shader::WORKGROUP_SIZE;
+
+/// Bytes of a row: where a block's elements are, and how many.
+const ROW_BYTES: u64 = 16;
+
+/// Bytes of a block's place among the partial sums, and its tensor's index.
+const TENSOR_BYTES: u64 = 8;
+
+/// The tables of all dispatches, in as few buffers as a binding allows.
+pub(super) struct Blocks {
+    shards: Vec<Shard>,
+    /// Of each dispatch the shard, the first row and the number of rows.
+    places: Vec<(usize, u64, u64)>,
+}
+
+struct Shard {
+    rows: wgpu::Buffer,
+    /// Where something is summed up for each block.
+    tensors: Option<wgpu::Buffer>,
+}
+
+impl Blocks {
+    /// Makes the tables, in a submission of its own: whatever the caller does with the commands of a step,
+    /// the next one finds them. To be called within an error scope.
+    pub fn new(
+        compiler: &mut Compiler,
+        queue: &wgpu::Queue,
+        limits: &Limits,
+        dispatches: &[Dispatch],
+        reduction: Option<&Reduction>,
+    ) -> Result<Self, Error> {
+        let (places, sizes) = places(limits, dispatches);
+        let mut pieces = vec![Vec::new(); sizes.len()];
+        let sums = |piece: &_| reduction.map_or([0, 0], |reduction| reduction.of_piece(piece));
+        for (dispatch, &(shard, first, _)) in dispatches.iter().zip(&places) {
+            pieces[shard].extend(dispatch.piece_words(first as u32, sums));
+        }
+        let nearest: Vec<_> = pieces.iter().zip(&sizes).map(nearest).collect();
+        let pieces = Tables::new(&compiler.device, &pieces);
+        let nearest = Tables::new(&compiler.device, &nearest);
+        let shard = |&rows: &u64| Shard {
+            rows: create(&compiler.device, "wgpu-optim blocks", rows * ROW_BYTES),
+            tensors: reduction.map(|_| {
+                create(&compiler.device, "wgpu-optim blocks' tensors", rows * TENSOR_BYTES)
+            }),
+        };
+        let shards: Vec<_> = sizes.iter().map(shard).collect();
+
+        let mut encoder = compiler.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for (index, (shard, rows)) in shards.iter().zip(sizes).enumerate() {
+            let buffers = [Some(&shard.rows), shard.tensors.as_ref()];
+            let buffers = buffers.into_iter().flatten().map(wgpu::Buffer::as_entire_buffer_binding);
+            let bindings =
+                [pieces.binding(index), nearest.binding(index)].into_iter().chain(buffers);
+            let grid = limits.grid(rows.div_ceil(WORKGROUP_SIZE));
+            let key = Key::Rows { sums: shard.tensors.is_some() };
+            compiler.ready(key, None, bindings, Bound::Nothing, grid)?.record_alone(&mut pass);
+        }
+        drop(pass);
+        queue.submit([encoder.finish()]);
+        Ok(Self { shards, places })
+    }
+
+    /// The rows of a dispatch's blocks.
+    pub fn rows(&self, dispatch: usize) -> wgpu::BufferBinding<'_> {
+        let (shard, first, count) = self.places[dispatch];
+        binding(&self.shards[shard].rows, first, count, ROW_BYTES)
+    }
+
+    /// The tensors of a dispatch's blocks, if something is summed up for them.
+    pub fn tensors(&self, dispatch: usize) -> Option<wgpu::BufferBinding<'_>> {
+        let (shard, first, count) = self.places[dispatch];
+        let tensors = self.shards[shard].tensors.as_ref()?;
+        Some(binding(tensors, first, count, TENSOR_BYTES))
+    }
+}
+
+/// Each dispatch's shard, first row and number of rows, and each shard's number of rows.
+fn places(limits: &Limits, dispatches: &[Dispatch]) -> (Vec<(usize, u64, u64)>, Vec<u64>) {
+    let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ROW_BYTES;
+    // Both tables of a dispatch start where a binding may.
+    let aligned = limits.min_storage_buffer_offset_alignment.div_ceil(TENSOR_BYTES);
+    let mut sizes: Vec<u64> = Vec::new();
+    let mut place = |dispatch: &Dispatch| {
+        let count = dispatch.blocks();
+        let first = sizes.last().map_or(0, |used| used.next_multiple_of(aligned));
+        let fits = !sizes.is_empty() && first + count <= most;
+        let first = if fits { first } else { 0 };
+        if !fits {
+            sizes.push(0);
+        }
+        let shard = sizes.len() - 1;
+        sizes[shard] = first + count;
+        (shard, first, count)
+    };
+    let places = dispatches.iter().map(&mut place).collect();
+    (places, sizes)
+}
+
+/// For each workgroup that writes rows the index of the last piece that starts at its first row or before; then
+/// the index of the last of all.
+fn nearest((pieces, &rows): (&Vec<[u32; 8]>, &u64)) -> Vec<u32> {
+    let mut index = 0;
+    let first_rows = (0..rows).step_by(WORKGROUP_SIZE as usize);
+    let of_row = |row| {
+        while pieces.get(index + 1).is_some_and(|next| u64::from(next[0]) <= row) {
+            index += 1;
+        }
+        index as u32
+    };
+    let mut nearest: Vec<_> = first_rows.map(of_row).collect();
+    nearest.push(pieces.len().saturating_sub(1) as u32);
+    nearest
+}
+
+fn binding(buffer: &wgpu::Buffer, first: u64, count: u64, bytes: u64) -> wgpu::BufferBinding<'_> {
+    let size = wgpu::BufferSize::new(count * bytes);
+    wgpu::BufferBinding { buffer, offset: first * bytes, size }
+}
+
+fn create(device: &wgpu::Device, label: &str, size: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    })
+}
