@@ -144,7 +144,7 @@ impl Groups {
     }
 
     /// Freezes a parameter or thaws it; whether that changed anything.
-    fn freeze(&mut self, param: usize, frozen: bool) -> bool {
+    pub fn freeze(&mut self, param: usize, frozen: bool) -> bool {
         let old = self.params[param].clock;
         let Clock { group, history, .. } = self.clocks[old];
         if self.clocks[old].frozen == frozen {

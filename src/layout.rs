@@ -124,7 +124,8 @@ impl Layout {
         let mut layout = self.clone();
         layout.specs.extend_from_slice(specs);
         check_total(&layout.specs)?;
-        check_places(&layout.specs, buffer_sizes)?;
+        let places = layout.specs.iter().map(|spec| (spec, spec.places));
+        check_places(places, buffer_sizes)?;
         let first = self.segments.len();
         let mut arena = Packer::new(self.max_buffer, self.arena.len());
         layout.segments.extend(specs.iter().map(|spec| arrays(spec, &mut arena)));
@@ -147,26 +148,38 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The layout with all parameters at these places; those without one stay in the arena.
+    /// Refuses places for the parameters that cannot be theirs; those without one take none.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn moved(
+    pub fn check_places(
         &self,
-        places: impl IntoIterator<Item = Option<[Place; 2]>>,
+        places: &[Option<[Place; 2]>],
         buffer_sizes: &[u64],
-    ) -> Result<Self, Error> {
-        let mut layout = self.clone();
-        for (spec, places) in layout.specs.iter_mut().zip(places) {
-            spec.places = places;
-        }
-        check_places(&layout.specs, buffer_sizes)?;
-        for (spec, segment) in layout.specs.iter().zip(&mut layout.segments) {
-            if let Some(places) = spec.places {
-                [segment.params, segment.grads] = at_places(places, spec.len);
+    ) -> Result<(), Error> {
+        check_places(self.specs.iter().zip(places.iter().copied()), buffer_sizes)
+    }
+
+    /// Moves parameters to these places, which were checked; those without one stay where they are.
+    pub fn set_places(&mut self, places: &[Option<[Place; 2]>]) {
+        for ((spec, segment), places) in self.specs.iter_mut().zip(&mut self.segments).zip(places) {
+            spec.places = *places;
+            if let Some(places) = *places {
+                set_runs(segment, places, spec.len);
             }
         }
-        Ok(layout)
+    }
+
+    /// Leaves a parameter nowhere; only its states stay where they are.
+    pub fn remove(&mut self, param: usize) {
+        self.specs[param].places = None;
+        self.segments[param].params.clear();
+        self.segments[param].grads.clear();
+    }
+
+    /// Whether a parameter lies somewhere, or needs no room.
+    pub fn has_place(&self, param: usize) -> bool {
+        self.specs[param].len == 0 || !self.segments[param].params.is_empty()
     }
 
     /// What parameters are sorted by, so that those of one dispatch follow one another.
@@ -179,26 +192,28 @@ impl Layout {
 
 /// Where parameter and gradient lie: at the caller's places, or in the arena.
 fn arrays(spec: &ParamSpec, arena: &mut Packer) -> Segment {
-    let (params, grads) = match spec.places {
-        Some(places) => at_places(places, spec.len).into(),
+    let mut segment = Segment { params: Vec::new(), grads: Vec::new(), states: Vec::new() };
+    match spec.places {
+        Some(places) => set_runs(&mut segment, places, spec.len),
         None => {
-            let params = arena.pack(spec.len, BufferId::Params);
             let in_grads = |run: &Run| match run.buffer {
                 BufferId::Params(n) => Run { buffer: BufferId::Grads(n), ..*run },
                 _ => *run,
             };
-            let grads = params.iter().map(in_grads).collect();
-            (params, grads)
+            segment.params = arena.pack(spec.len, BufferId::Params);
+            segment.grads = segment.params.iter().map(in_grads).collect();
         }
-    };
-    Segment { params, grads, states: Vec::new() }
+    }
+    segment
 }
 
-/// A parameter's and a gradient's elements at the caller's places.
-fn at_places(places: [Place; 2], len: u64) -> [Vec<Run>; 2] {
-    places.map(|Place { buffer, offset }| {
-        vec![Run { buffer: BufferId::Caller(buffer), offset, first: 0, len }]
-    })
+/// Puts a parameter's and a gradient's elements at the caller's places.
+fn set_runs(segment: &mut Segment, places: [Place; 2], len: u64) {
+    for (runs, place) in [&mut segment.params, &mut segment.grads].into_iter().zip(places) {
+        let Place { buffer, offset } = place;
+        runs.clear();
+        runs.push(Run { buffer: BufferId::Caller(buffer), offset, first: 0, len });
+    }
 }
 
 /// Hands out whole blocks of as few buffers as a size limit allows.
@@ -275,10 +290,13 @@ fn check_total(specs: &[ParamSpec]) -> Result<(), Error> {
 }
 
 /// Refuses places that are misaligned, reach past their buffer, or overlap.
-fn check_places(specs: &[ParamSpec], buffer_sizes: &[u64]) -> Result<(), Error> {
+fn check_places<'a>(
+    specs: impl IntoIterator<Item = (&'a ParamSpec, Option<[Place; 2]>)>,
+    buffer_sizes: &[u64],
+) -> Result<(), Error> {
     let mut taken = Vec::new();
-    for spec in specs {
-        let Some(places) = spec.places else { continue };
+    for (spec, places) in specs {
+        let Some(places) = places else { continue };
         for (place, array) in places.into_iter().zip(["parameter buffer", "gradient buffer"]) {
             let end = check_place(spec, place, array, buffer_sizes[place.buffer])?;
             if spec.len > 0 {
@@ -286,7 +304,7 @@ fn check_places(specs: &[ParamSpec], buffer_sizes: &[u64]) -> Result<(), Error> 
             }
         }
     }
-    taken.sort_by_key(|&(buffer, offset, ..)| (buffer, offset));
+    taken.sort_unstable_by_key(|&(buffer, offset, ..)| (buffer, offset));
     for pair in taken.windows(2) {
         let [(buffer, _, end, owner), (next_buffer, next_offset, next_end, next)] = *pair else {
             continue;

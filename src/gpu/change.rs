@@ -38,25 +38,80 @@ impl Optimizer {
     /// A name is unknown, a length is not the parameter's, buffers are missing, lack `STORAGE`, are too small,
     /// or ranges overlap. Nothing has changed then.
     pub fn set_buffers(&mut self, params: impl IntoIterator<Item = Param>) -> Result<(), Error> {
-        let mut moved = self.params.clone();
-        for param in params {
-            let index = self.groups.find(&param.name)?;
-            self.groups.check_len(index, param.len)?;
-            if param.buffers.is_none() {
-                return Err(Error::parameter(
-                    &param.name,
-                    "buffers to move it to",
-                    "a parameter without buffers",
-                    "Call `Param::buffers`",
-                ));
-            }
-            param.check()?;
-            moved[index] = param;
+        let checked = params.into_iter().map(|param| self.check_move(param));
+        let mut moved: Vec<_> = checked.collect::<Result<_, _>>()?;
+        self.swap(&mut moved);
+        let result = self.settle();
+        if result.is_err() {
+            moved.reverse();
+            self.swap(&mut moved);
         }
-        let Places { buffers, sizes, places } = Places::new(&moved);
-        self.layout = self.layout.moved(places, &sizes)?;
+        result
+    }
+
+    /// Freezes parameters and gives up their buffers, from the next recorded step on: the memory may be others'
+    /// then. States and step counts stay, and can be read. To go on with a parameter, give it a place by
+    /// [`Self::set_buffers`] and thaw it by [`Self::set_frozen`].
+    ///
+    /// For engines whose pools give the memory of a parameter that takes no part in some steps to others.
+    ///
+    /// # Errors
+    /// A name is unknown, or a parameter lies in the arena. Nothing has changed then.
+    pub fn remove_buffers<'n>(
+        &mut self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<(), Error> {
+        let find = |name| {
+            let param = self.groups.find(name)?;
+            match self.params[param].buffers.is_none() && self.layout.has_place(param) {
+                true => Err(Error::parameter(
+                    name,
+                    "a parameter in buffers of yours",
+                    "one in the optimizer's own",
+                    "Freeze it instead",
+                )),
+                false => Ok(param),
+            }
+        };
+        let removed: Vec<_> = names.into_iter().map(find).collect::<Result<_, _>>()?;
+        for &param in &removed {
+            self.groups.freeze(param, true);
+            self.layout.remove(param);
+            (self.params[param].buffers, self.params[param].offsets) = (None, [0, 0]);
+        }
+        // Fewer places cannot get in one another's way.
+        if removed.is_empty() { Ok(()) } else { self.settle() }
+    }
+
+    /// Refuses a parameter's new place for what is wrong with it alone.
+    fn check_move(&self, param: Param) -> Result<(usize, Param), Error> {
+        let index = self.groups.find(&param.name)?;
+        self.groups.check_len(index, param.len)?;
+        if param.buffers.is_none() {
+            return Err(Error::parameter(
+                &param.name,
+                "buffers to move it to",
+                "a parameter without buffers",
+                "Call `Param::buffers`",
+            ));
+        }
+        param.check()?;
+        Ok((index, param))
+    }
+
+    /// Exchanges parameters' descriptions, one after the other.
+    fn swap(&mut self, moved: &mut [(usize, Param)]) {
+        for (index, param) in moved {
+            std::mem::swap(&mut self.params[*index], param);
+        }
+    }
+
+    /// Lays parameters out as they are described now.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Places { buffers, sizes, places } = Places::new(&self.params);
+        self.layout.check_places(&places, &sizes)?;
+        self.layout.set_places(&places);
         self.buffers.caller = buffers;
-        self.params = moved;
         self.ready = None;
         Ok(())
     }
@@ -65,16 +120,33 @@ impl Optimizer {
     /// its values, states and step count stay, and its gradient counts in no norm.
     ///
     /// # Errors
-    /// A name is unknown. Nothing has changed then.
+    /// A name is unknown, or a parameter that is to be thawed has no buffers. Nothing has changed then.
     pub fn set_frozen<'n>(
         &mut self,
         names: impl IntoIterator<Item = &'n str>,
         frozen: bool,
     ) -> Result<(), Error> {
+        let names: Vec<_> = names.into_iter().collect();
+        if !frozen {
+            names.iter().try_for_each(|name| self.check_place(self.groups.find(name)?))?;
+        }
         if self.groups.set_frozen(names, frozen)? {
             self.ready = None;
         }
         Ok(())
+    }
+
+    /// Refuses a parameter whose buffers were removed.
+    pub(super) fn check_place(&self, param: usize) -> Result<(), Error> {
+        if self.layout.has_place(param) {
+            return Ok(());
+        }
+        Err(Error::parameter(
+            &self.params[param].name,
+            "a parameter that lies somewhere",
+            "one whose buffers were removed",
+            "Call `set_buffers` first",
+        ))
     }
 
     /// Adds groups. If it fails, nothing has changed.

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::format::ELEMENT_BYTES;
 use crate::groups::Groups;
 use crate::kernels::Kernels;
-use crate::layout::Layout;
+use crate::layout::{Layout, Run, Segment};
 use crate::pages::Pages;
 use crate::statistics::{self, Statistics};
 use crate::values::Values;
@@ -168,38 +168,38 @@ impl Optimizer {
     /// can hold.
     ///
     /// # Errors
-    /// The name is unknown.
+    /// The name is unknown, or the parameter's buffers were removed.
     pub fn param(&self, name: &str) -> Result<Vec<wgpu::BufferSlice<'_>>, Error> {
-        let param = self.groups.find(name)?;
-        Ok(self.param_parts(param).iter().map(Part::slice).collect())
+        let (_, parts) = self.param_parts(name)?;
+        Ok(parts.iter().map(Part::slice).collect())
     }
 
     /// Where a parameter's gradient lies; as [`Self::param`].
     ///
     /// # Errors
-    /// The name is unknown.
+    /// As [`Self::param`].
     pub fn grad(&self, name: &str) -> Result<Vec<wgpu::BufferSlice<'_>>, Error> {
-        let param = self.groups.find(name)?;
-        Ok(self.grad_parts(param).iter().map(Part::slice).collect())
+        let (_, parts) = self.grad_parts(name)?;
+        Ok(parts.iter().map(Part::slice).collect())
     }
 
     /// Sets a parameter's elements, before the commands of the next submission.
     ///
     /// # Errors
-    /// The name is unknown, the number of values is wrong, or your buffer lacks `COPY_DST`.
+    /// The name is unknown, the number of values is wrong, your buffer lacks `COPY_DST`, or it was removed.
     pub fn set_param(&self, name: &str, values: &(impl Values<f32> + ?Sized)) -> Result<(), Error> {
-        let param = self.groups.find(name)?;
-        self.write(param, &self.param_parts(param), values)
+        let (param, parts) = self.param_parts(name)?;
+        self.write(param, &parts, values)
     }
 
     /// Sets a gradient's elements, before the commands of the next submission: submit one step
     /// before setting the gradients of another.
     ///
     /// # Errors
-    /// The name is unknown, the number of values is wrong, or your buffer lacks `COPY_DST`.
+    /// The name is unknown, the number of values is wrong, your buffer lacks `COPY_DST`, or it was removed.
     pub fn set_grad(&self, name: &str, values: &(impl Values<f32> + ?Sized)) -> Result<(), Error> {
-        let param = self.groups.find(name)?;
-        self.write(param, &self.grad_parts(param), values)
+        let (param, parts) = self.grad_parts(name)?;
+        self.write(param, &parts, values)
     }
 
     /// Sets a state's elements, before the commands of the next submission.
@@ -219,10 +219,10 @@ impl Optimizer {
     /// Reads a parameter back: copies it, in a submission of its own, after all submissions so far.
     ///
     /// # Errors
-    /// The name is unknown, your buffer lacks `COPY_SRC`, or there is no memory for the copy.
+    /// The name is unknown, your buffer lacks `COPY_SRC` or was removed, or there is no memory for the copy.
     pub fn read_param(&self, name: &str) -> Result<Readback, Error> {
-        let param = self.groups.find(name)?;
-        self.read(param, &self.param_parts(param))
+        let (param, parts) = self.param_parts(name)?;
+        self.read(param, &parts)
     }
 
     /// Reads a gradient back; as [`Self::read_param`].
@@ -230,8 +230,8 @@ impl Optimizer {
     /// # Errors
     /// As [`Self::read_param`].
     pub fn read_grad(&self, name: &str) -> Result<Readback, Error> {
-        let param = self.groups.find(name)?;
-        self.read(param, &self.grad_parts(param))
+        let (param, parts) = self.grad_parts(name)?;
+        self.read(param, &parts)
     }
 
     /// Reads a state back, by PyTorch's name for it; as [`Self::read_param`].
@@ -313,31 +313,35 @@ impl Optimizer {
     /// # Errors
     /// Your gradient buffers lack `COPY_DST`. Nothing is recorded then.
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
-        for param in 0..self.params.len() {
-            self.check_usage(param, &self.grad_parts(param), wgpu::BufferUsages::COPY_DST)?;
+        let parts: Vec<_> = self
+            .layout
+            .segments
+            .iter()
+            .map(|segment| self.buffers.parts(&segment.grads, StateOf::default()))
+            .collect();
+        for (param, parts) in parts.iter().enumerate() {
+            self.check_usage(param, parts, wgpu::BufferUsages::COPY_DST)?;
         }
         let mut last: Option<(&wgpu::Buffer, u64, u64)> = None;
         let mut clear = |(buffer, start, end): (&wgpu::Buffer, u64, u64)| {
             encoder.clear_buffer(buffer, start, Some(end - start));
         };
-        for param in 0..self.params.len() {
-            for Part { buffer, run } in self.grad_parts(param) {
-                let end = run.offset + run.len * ELEMENT_BYTES;
-                last = match last {
-                    // Neighbours are cleared together; between those of the arena is only padding.
-                    Some((same, start, before))
-                        if same == buffer
-                            && (before == run.offset
-                                || (run.buffer.is_owned() && before < run.offset)) =>
-                    {
-                        Some((buffer, start, end))
-                    }
-                    other => {
-                        other.into_iter().for_each(&mut clear);
-                        Some((buffer, run.offset, end))
-                    }
-                };
-            }
+        for Part { buffer, run } in parts.into_iter().flatten() {
+            let end = run.offset + run.len * ELEMENT_BYTES;
+            last = match last {
+                // Neighbours are cleared together; between those of the arena is only padding.
+                Some((same, start, before))
+                    if same == buffer
+                        && (before == run.offset
+                            || (run.buffer.is_owned() && before < run.offset)) =>
+                {
+                    Some((buffer, start, end))
+                }
+                other => {
+                    other.into_iter().for_each(&mut clear);
+                    Some((buffer, run.offset, end))
+                }
+            };
         }
         last.into_iter().for_each(clear);
         Ok(())
@@ -373,12 +377,25 @@ impl Optimizer {
         Ok(self.buffers.parts(runs, StateOf { kernel, state }))
     }
 
-    fn param_parts(&self, param: usize) -> Vec<Part<'_>> {
-        self.buffers.parts(&self.layout.segments[param].params, StateOf::default())
+    /// A parameter's index, and its elements.
+    fn param_parts(&self, name: &str) -> Result<(usize, Vec<Part<'_>>), Error> {
+        self.parts(name, |segment| &segment.params)
     }
 
-    fn grad_parts(&self, param: usize) -> Vec<Part<'_>> {
-        self.buffers.parts(&self.layout.segments[param].grads, StateOf::default())
+    /// A parameter's index, and its gradient's elements.
+    fn grad_parts(&self, name: &str) -> Result<(usize, Vec<Part<'_>>), Error> {
+        self.parts(name, |segment| &segment.grads)
+    }
+
+    fn parts(
+        &self,
+        name: &str,
+        array: impl Fn(&Segment) -> &[Run],
+    ) -> Result<(usize, Vec<Part<'_>>), Error> {
+        let param = self.groups.find(name)?;
+        self.check_place(param)?;
+        let runs = array(&self.layout.segments[param]);
+        Ok((param, self.buffers.parts(runs, StateOf::default())))
     }
 
     fn write(

@@ -289,6 +289,79 @@ fn parameters_and_gradients_move_between_steps() {
     }
 }
 
+/// A pool may give a parameter's memory to another one while steps leave it alone.
+#[test]
+fn a_parameter_without_buffers_waits_while_others_use_its_memory() {
+    let gpu = Gpu::default();
+    for control in [plain, counted] {
+        let pool = gpu.buffer(&[0.5; 4 * LEN]);
+        let place = |name: &str, at: [usize; 2]| {
+            let [param, grad] = at.map(|at| 4 * (LEN * at) as u64);
+            Param::new(name, LEN).buffers(&pool, &pool).offsets(param, grad)
+        };
+        let params = [place("a", [0, 1]), place("b", [2, 3])];
+        let mut pooled = built(gpu, control(Optimizer::builder().group(Adam::default(), params)));
+        let params = [("a", LEN), ("b", LEN)];
+        let mut still = built(gpu, control(Optimizer::builder().group(Adam::default(), params)));
+        let set = |optimizer: &Optimizer, name: &str, now: usize| {
+            optimizer.set_grad(name, &numbers(name, now)).expect("set");
+        };
+        for optimizer in [&still, &pooled] {
+            for name in ["a", "b"] {
+                optimizer.set_param(name, &numbers(name, 99)).expect("set");
+                set(optimizer, name, 0);
+            }
+        }
+        step(gpu, &mut still);
+        step(gpu, &mut pooled);
+
+        // `b` moves to where `a` was, whose values the test keeps.
+        let kept = pooled.read_param("a").and_then(|r| r.wait()).expect("read");
+        let moved = pooled.read_param("b").and_then(|r| r.wait()).expect("read");
+        pooled.set_buffers([place("b", [0, 1])]).expect_err("`a` is there");
+        pooled.remove_buffers(["a"]).expect("removed");
+        pooled.set_buffers([place("b", [0, 1])]).expect("moved");
+        pooled.set_param("b", &moved).expect("set");
+        still.set_frozen(["a"], true).expect("frozen");
+        for now in 1..4 {
+            for optimizer in [&still, &pooled] {
+                set(optimizer, "b", now);
+            }
+            step(gpu, &mut still);
+            step(gpu, &mut pooled);
+        }
+        for refused in [
+            pooled.set_frozen(["a"], false).expect_err("it is nowhere"),
+            pooled.set_param("a", &kept).expect_err("it is nowhere"),
+            pooled.read_grad("a").map(|_| ()).expect_err("it is nowhere"),
+        ] {
+            assert!(refused.to_string().contains("set_buffers"), "{refused}");
+        }
+        assert_eq!(
+            pooled.read_state("a", "exp_avg").and_then(|r| r.wait()).expect("read").len(),
+            LEN
+        );
+        let mut encoder = gpu.encoder();
+        pooled.zero_grad(&mut encoder).expect("recorded");
+        gpu.submit(encoder);
+
+        pooled.set_buffers([place("a", [2, 3])]).expect("moved");
+        pooled.set_param("a", &kept).expect("set");
+        for optimizer in [&mut still, &mut pooled] {
+            optimizer.set_frozen(["a"], false).expect("thawed");
+            set(optimizer, "a", 9);
+            set(optimizer, "b", 9);
+            step(gpu, optimizer);
+        }
+        for name in ["a", "b"] {
+            let states = ["exp_avg", "exp_avg_sq"];
+            assert!(bits(&still, name, &states) == bits(&pooled, name, &states), "{name}");
+        }
+        let refused = still.remove_buffers(["b"]).expect_err("it is in the arena");
+        assert!(refused.to_string().contains("in buffers of yours"), "{refused}");
+    }
+}
+
 /// Patterns sort parameters into groups; multipliers scale what all groups are set to.
 #[test]
 fn names_choose_groups_and_multipliers_scale_rates() {

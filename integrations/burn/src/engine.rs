@@ -40,9 +40,10 @@ struct Member {
     shape: Vec<usize>,
     group: usize,
     place: Place,
-    /// The last step that updated it. Those of earlier rounds are frozen.
+    /// The last step that updated it.
     round: u64,
-    frozen: bool,
+    /// A later step left it alone: it lies nowhere.
+    left: bool,
     /// Its state was given away, and no step has updated it since.
     away: bool,
 }
@@ -78,14 +79,15 @@ impl Engine {
 
     fn prepare(&mut self, jobs: &[Job], places: &[Places]) -> Result<(), Error> {
         let places: Vec<_> = places.iter().map(Place::of).collect();
-        if !self.lrs_fit(jobs) || self.strays_are_in_the_way(jobs, &places) {
+        if !self.lrs_fit(jobs) {
             self.start_anew()?;
         }
         self.round += 1;
+        self.leave(jobs)?;
         self.place(jobs, &places)?;
+        self.take_up(jobs)?;
         self.add(jobs, &places)?;
         self.restore(jobs)?;
-        self.freeze(jobs)?;
         self.set_lrs(jobs)
     }
 
@@ -96,16 +98,6 @@ impl Engine {
             Some(member) => *lrs[member.group].get_or_insert(job.lr) == job.lr,
             None => true,
         })
-    }
-
-    /// Whether Burn may have given the memory of a parameter that this step does not update to another one.
-    fn strays_are_in_the_way(&self, jobs: &[Job], places: &[Place]) -> bool {
-        let known = jobs.iter().zip(places).filter_map(|(job, place)| {
-            self.members.get(&job.id).map(|member| member.place == *place)
-        });
-        let (known, moved) =
-            known.fold((0, false), |(known, moved), same| (known + 1, moved || !same));
-        known < self.members.len() && (moved || known < jobs.len())
     }
 
     /// Reads all states back, to build the optimizer anew with them.
@@ -121,7 +113,7 @@ impl Engine {
     fn place(&mut self, jobs: &[Job], places: &[Place]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
         let member = |(job, place): &(&Job, &Place)| {
-            self.members.get(&job.id).filter(|member| member.place != **place)
+            self.members.get(&job.id).filter(|member| member.left || member.place != **place)
         };
         let moved = jobs
             .iter()
@@ -185,7 +177,7 @@ impl Engine {
                 group: self.groups.len(),
                 place: (*place).clone(),
                 round: self.round,
-                frozen: false,
+                left: false,
                 away: false,
             };
             self.members.insert(job.id, member);
@@ -213,24 +205,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Freezes the parameters that this step does not update, and thaws the others.
-    fn freeze(&mut self, jobs: &[Job]) -> Result<(), Error> {
+    /// Takes the parameters that this step does not update from their places, which Burn may have given to others.
+    fn leave(&mut self, jobs: &[Job]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
         for job in jobs {
             if let Some(member) = self.members.get_mut(&job.id) {
                 (member.round, member.away) = (self.round, false);
             }
         }
-        for frozen in [true, false] {
-            let changed = self
-                .members
-                .values_mut()
-                .filter(|member| member.frozen != frozen && (member.round < self.round) == frozen);
-            let names = changed.map(|member| {
-                member.frozen = frozen;
-                member.name.as_str()
-            });
-            optimizer.set_frozen(names.collect::<Vec<_>>(), frozen)?;
+        let left = |member: &&mut Member| !member.left && member.round < self.round;
+        let names = self.members.values_mut().filter(left).map(|member| {
+            member.left = true;
+            member.name.as_str()
+        });
+        Ok(optimizer.remove_buffers(names)?)
+    }
+
+    /// Lets parameters that were left take part again.
+    fn take_up(&mut self, jobs: &[Job]) -> Result<(), Error> {
+        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
+        for job in jobs {
+            if let Some(member) = self.members.get_mut(&job.id).filter(|member| member.left) {
+                optimizer.set_frozen([member.name.as_str()], false)?;
+                member.left = false;
+            }
         }
         Ok(())
     }

@@ -62,8 +62,8 @@
 //!
 //! - f32 parameters on wgpu devices. Others are refused by name.
 //! - Each device of a model that is spread over several has its own global norm.
-//! - Where the learning rates of parameters that were the same begin to differ, and where parameters come and go while others
-//!   move, the optimizer is built anew, and states pass through the host: slow, but right.
+//! - Where the learning rates of parameters that were the same begin to differ, the optimizer is built anew, and states
+//!   pass through the host: slow, but right.
 //! - `step` runs on the thread whose tensors it is given, as all of Burn does.
 //!
 //! # Features
