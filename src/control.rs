@@ -3,7 +3,7 @@
 
 use crate::error::{Check, Error};
 use crate::number::Number;
-use crate::program::{Program, Tape};
+use crate::program::Program;
 use crate::reduction::root_of_squares;
 use crate::rule::{Before, Fields};
 
@@ -333,16 +333,15 @@ impl Control {
         }
     }
 
-    /// The same as a program, for the GPU.
+    /// The same as a program, for the GPU; it takes the place of what the program was.
     ///
     /// # Errors
     /// It is too long.
-    pub fn program(&self) -> Result<Program, Error> {
-        let tape = Tape::default();
+    pub fn record(&self, program: &mut Program) -> Result<(), Error> {
+        let tape = program.restart();
         let known = Known::from_fn(|index| tape.input(index));
-        let mut computed = Vec::new();
-        self.compute(&known).each(|_, x| computed.push(x));
-        tape.finish("control", computed, [])
+        self.compute(&known).each(|_, x| program.coeff(x));
+        program.finish("control", tape)
     }
 
     /// Decides on a step, and moves the scale. `representable` tells which numbers the gradients' type

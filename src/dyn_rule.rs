@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::number::Step;
-use crate::program::{Program, Tape, Traced};
+use crate::program::Program;
 use crate::rule::{Before, Fields, MAX_STATES, Rule, StateInit};
 use crate::run::{Norms, Run, TrustRatio, View, norms_of_run, update_run};
 use std::fmt::Debug;
@@ -36,11 +36,11 @@ pub trait DynRule: Debug + Send + Sync {
     fn advance(&self, step: u64, scalars: &mut [f64]);
     /// Appends one step's coefficients: [`Before`] first, then the rule's own.
     fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>);
-    /// The same as a program of the step, advance included.
+    /// The same as a program of the step, advance included; it takes the place of what the program was.
     ///
     /// # Errors
     /// It is too long.
-    fn program(&self) -> Result<Program, Error>;
+    fn record(&self, program: &mut Program) -> Result<(), Error>;
     /// A copy.
     fn boxed(&self) -> Box<dyn DynRule>;
     #[doc(hidden)]
@@ -121,16 +121,16 @@ impl<R: Rule> DynRule for R {
         self.before().each(|_, x| out.push(x));
         Rule::coeffs(self, Step::new(step as f64), scalars).each(|_, x| out.push(x));
     }
-    fn program(&self) -> Result<Program, Error> {
-        let tape = Tape::default();
+    fn record(&self, program: &mut Program) -> Result<(), Error> {
+        let tape = program.restart();
         let step = tape.step();
         let count = Rule::scalars(self).len();
         let mut scalars: Vec<_> = (0..count).map(|index| tape.input(index)).collect();
         Rule::advance(self, step, &mut scalars);
-        let mut coeffs = Vec::new();
-        self.before().each(|_, x| coeffs.push(Traced::from(x)));
-        Rule::coeffs(self, step, &scalars).each(|_, x| coeffs.push(x));
-        tape.finish(R::NAME, coeffs, scalars)
+        self.before().each(|_, x| program.coeff(x.into()));
+        Rule::coeffs(self, step, &scalars).each(|_, x| program.coeff(x));
+        scalars.into_iter().for_each(|scalar| program.scalar(&tape, scalar));
+        program.finish(R::NAME, tape)
     }
     fn boxed(&self) -> Box<dyn DynRule> {
         Box::new(self.clone())

@@ -68,6 +68,40 @@ pub struct Program {
 }
 
 impl Program {
+    /// Forgets all, to be recorded anew: a tape, which takes the memory of the old instructions.
+    pub(crate) fn restart(&mut self) -> Tape {
+        self.constants.clear();
+        self.outputs.clear();
+        self.scalars.clear();
+        self.instructions.clear();
+        Tape(RefCell::new(std::mem::take(&mut self.instructions)))
+    }
+
+    /// Appends a coefficient.
+    pub(crate) fn coeff(&mut self, coeff: Traced<'_>) {
+        let (value, register) = match coeff {
+            Traced::Known(value) => (value, None),
+            Traced::Register(_, register) => (0.0, Some(register)),
+        };
+        let index = self.constants.len() as u32;
+        self.outputs.extend(register.map(|register| [index, register]));
+        self.constants.push(value);
+    }
+
+    /// Appends a scalar, as it is after the step.
+    pub(crate) fn scalar(&mut self, tape: &Tape, scalar: Traced<'_>) {
+        self.scalars.push(tape.register(scalar));
+    }
+
+    /// Ends the recording.
+    ///
+    /// # Errors
+    /// The program is longer than the interpreter can hold.
+    pub(crate) fn finish(&mut self, rule: &str, tape: Tape) -> Result<(), Error> {
+        self.instructions = tape.0.into_inner();
+        self.check(rule)
+    }
+
     /// Refuses what the interpreter cannot hold.
     fn check(&self, rule: &str) -> Result<(), Error> {
         let held = [
@@ -86,7 +120,7 @@ impl Program {
 }
 
 /// Where a program is recorded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tape(RefCell<Vec<Instruction>>);
 
 impl Tape {
@@ -98,32 +132,6 @@ impl Tape {
     /// A number that the program starts from, to compute with.
     pub fn input(&self, index: usize) -> Traced<'_> {
         self.push(Operation::Input, [index as u32, 0, 0])
-    }
-
-    /// Ends the recording.
-    ///
-    /// # Errors
-    /// The program is longer than the interpreter can hold.
-    pub fn finish<'t>(
-        &'t self,
-        rule: &str,
-        coeffs: impl IntoIterator<Item = Traced<'t>>,
-        scalars: impl IntoIterator<Item = Traced<'t>>,
-    ) -> Result<Program, Error> {
-        let mut program = Program::default();
-        for (coeff, index) in coeffs.into_iter().zip(0..) {
-            match coeff {
-                Traced::Known(value) => program.constants.push(value),
-                Traced::Register(_, register) => {
-                    program.constants.push(0.0);
-                    program.outputs.push([index, register]);
-                }
-            }
-        }
-        program.scalars = scalars.into_iter().map(|scalar| self.register(scalar)).collect();
-        program.instructions = self.0.take();
-        program.check(rule)?;
-        Ok(program)
     }
 
     /// Appends an instruction, or finds the same one.

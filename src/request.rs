@@ -28,45 +28,59 @@ pub(crate) struct Target {
     pub word: u32,
 }
 
-/// Writes the request of the next step, before the clocks advance.
-///
-/// # Errors
-/// A rule's program is too long.
-pub(crate) fn write(
-    out: &mut Vec<u32>,
-    control: &Control,
-    groups: &Groups,
-    targets: &[Target],
-) -> Result<(), Error> {
-    out.clear();
-    out.resize(HEADER_WORDS, 0);
-    let moves = write_moves(out, groups);
-    let first_entry = out.len() - HEADER_WORDS;
-    out.resize(out.len() + ENTRY_WORDS * targets.len(), 0);
-    let mut programs = vec![None; groups.groups.len()];
-    for (target, index) in targets.iter().zip(0..) {
-        let group = groups.clocks[target.clock].group;
-        let program = match programs[group] {
-            Some(program) => program,
-            None => {
-                let mut program = groups.groups[group].rule.program()?;
-                control.shape(&mut program.constants, 1.0);
-                *programs[group].insert(write_program(out, &program))
-            }
-        };
-        let at = HEADER_WORDS + first_entry + ENTRY_WORDS * index;
-        out[at..at + 3].copy_from_slice(&[target.clock as u32, target.word, program]);
+/// The request of a step, and what writing it takes: memory that the next one uses again.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    pub words: Vec<u32>,
+    program: Program,
+    /// Of each group where its program starts, if it is written already.
+    starts: Vec<Option<u32>>,
+}
+
+impl Request {
+    /// Writes the request of the next step, before the clocks advance.
+    ///
+    /// # Errors
+    /// A rule's program is too long.
+    pub fn write(
+        &mut self,
+        control: &Control,
+        groups: &Groups,
+        targets: &[Target],
+    ) -> Result<(), Error> {
+        let Self { words, program, starts } = self;
+        words.clear();
+        words.resize(HEADER_WORDS, 0);
+        let moves = write_moves(words, groups);
+        let first_entry = words.len() - HEADER_WORDS;
+        words.resize(words.len() + ENTRY_WORDS * targets.len(), 0);
+        starts.clear();
+        starts.resize(groups.groups.len(), None);
+        for (target, index) in targets.iter().zip(0..) {
+            let group = groups.clocks[target.clock].group;
+            let start = match starts[group] {
+                Some(start) => start,
+                None => {
+                    groups.groups[group].rule.record(program)?;
+                    control.shape(&mut program.constants, 1.0);
+                    *starts[group].insert(write_program(words, program))
+                }
+            };
+            let at = HEADER_WORDS + first_entry + ENTRY_WORDS * index;
+            words[at..at + 3].copy_from_slice(&[target.clock as u32, target.word, start]);
+        }
+        control.record(program)?;
+        let decision = write_program(words, program);
+        words[..HEADER_WORDS].copy_from_slice(&[
+            moves,
+            targets.len() as u32,
+            first_entry as u32,
+            decision,
+            u32::from(control.scaler.is_some()),
+            control.scaler.unwrap_or_default().growth_interval,
+        ]);
+        Ok(())
     }
-    let decision = write_program(out, &control.program()?);
-    out[..HEADER_WORDS].copy_from_slice(&[
-        moves,
-        targets.len() as u32,
-        first_entry as u32,
-        decision,
-        u32::from(control.scaler.is_some()),
-        control.scaler.unwrap_or_default().growth_interval,
-    ]);
-    Ok(())
 }
 
 /// Appends the clocks that the GPU does not have yet; how many they are.

@@ -5,8 +5,9 @@ use super::support::byhand::{ByHand, Calls};
 use super::support::clock::Kernel;
 use super::support::shapes::Shape;
 use super::support::stats::median;
-use super::support::workload::{Placement, built, rule};
+use super::support::workload::{Placement, built, built_with, rule};
 use std::time::Instant;
+use wgpu_optim::{Builder, GradScaler};
 
 /// Steps that warm up: queues and pools of wgpu grow in the first ones.
 const WARM_UP: usize = 32;
@@ -14,12 +15,13 @@ const WARM_UP: usize = 32;
 /// Elements of a tensor: few, so that the device is never waited for long.
 const LEN: usize = 256;
 
-/// Adam by number of tensors, in the arena and in buffers of their own, and by hand.
+/// Adam by number of tensors, in the arena and in buffers of their own, and by hand; and where the GPU decides.
 pub fn record(bench: &mut Bench) {
     let counts: &[usize] = if bench.quick { &[1, 10] } else { &[1, 1000, 10_000] };
     for &count in counts {
         library(bench, &Shape::many(count, LEN), Placement::Arena);
     }
+    decided(bench, &Shape::many(if bench.quick { 10 } else { 1000 }, LEN));
     let separate = Shape::many(if bench.quick { 10 } else { 1000 }, LEN);
     library(bench, &separate, Placement::Separate);
     for shape in [Shape::many(1, LEN), separate] {
@@ -32,6 +34,15 @@ fn library(bench: &mut Bench, shape: &Shape, placement: Placement) {
     let mut optimizer = built(&bench.gpu, shape, rule("adam").as_ref(), placement);
     let dispatches = optimizer.dispatches().expect("ready");
     measure(bench, shape, placement.name(), dispatches, &mut optimizer);
+}
+
+/// A step that the GPU clips, unscales and may skip.
+fn decided(bench: &mut Bench, shape: &Shape) {
+    let around = |builder: Builder| builder.clip_grad_norm(1.0).grad_scaler(GradScaler::default());
+    let adam = rule("adam");
+    let mut optimizer = built_with(&bench.gpu, shape, adam.as_ref(), Placement::Arena, around);
+    let dispatches = optimizer.dispatches().expect("ready");
+    measure(bench, shape, "arena, clip, unscale, skip", dispatches, &mut optimizer);
 }
 
 fn by_hand(bench: &mut Bench, shape: &Shape, how: &str, calls: Calls) {

@@ -91,7 +91,7 @@ pub fn built(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule, placement: Placement)
     built_with(gpu, shape, rule, placement, |builder| builder)
 }
 
-fn built_with(
+pub fn built_with(
     gpu: &Gpu,
     shape: &Shape,
     rule: &dyn DynRule,

@@ -12,6 +12,7 @@ use crate::groups::Groups;
 use crate::layout::ParamSpec;
 use crate::pages::Pages;
 use crate::plan::{Limits, plan};
+use crate::program::Program;
 
 impl Optimizer {
     /// Adds parameters that share a rule's hyperparameters, from the next recorded step on; their group's
@@ -170,7 +171,7 @@ impl Optimizer {
             limits.check(group.rule.as_ref(), self.control.statistics)?;
             if self.control.decides() {
                 limits.check_decision()?;
-                group.rule.program()?;
+                group.rule.record(&mut Program::default())?;
             }
         }
         let Places { buffers: caller, sizes, places } = Places::new(&self.params);

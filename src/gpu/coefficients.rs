@@ -7,7 +7,7 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::groups::Groups;
 use crate::pages::Pages;
-use crate::request;
+use crate::request::Request;
 
 /// Uploads coefficients, or the request for them, and binds them.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(super) struct Coefficients {
     /// Reused from step to step.
     coeffs: Vec<f64>,
     upload: Vec<u32>,
+    request: Request,
 }
 
 /// Coefficients that the GPU computes, the same in every step.
@@ -64,7 +65,7 @@ impl Coefficients {
     /// To be called within an error scope.
     pub fn new(device: &wgpu::Device, layouts: &Layouts, pages: &Pages, decides: bool) -> Self {
         let limits = device.limits();
-        let (coeffs, upload) = Default::default();
+        let (coeffs, upload, request) = Default::default();
         if !decides {
             let parts = Parts {
                 layout: layouts.page.clone(),
@@ -73,7 +74,7 @@ impl Coefficients {
                 ranges: pages.ranges().collect(),
             };
             let ring = Ring::new(device, parts, pages.bytes);
-            return Self { ring, decided: None, coeffs, upload };
+            return Self { ring, decided: None, coeffs, upload, request };
         }
         let parts = Parts {
             layout: layouts.request.clone(),
@@ -90,7 +91,8 @@ impl Coefficients {
         let bind_groups = bind_ranges(device, &layouts.page, &buffer, pages.ranges());
         // Most requests fit; a larger one makes room.
         let ring = Ring::new(device, parts, 2 * pages.bytes);
-        Self { ring, decided: Some(Decided { buffer, bind_groups }), coeffs, upload }
+        let decided = Some(Decided { buffer, bind_groups });
+        Self { ring, decided, coeffs, upload, request }
     }
 
     /// The coefficients that the GPU computes, if it does.
@@ -109,10 +111,11 @@ impl Coefficients {
         pages: &Pages,
     ) -> Result<Slot, Error> {
         if self.decided.is_some() {
-            request::write(&mut self.upload, control, groups, &pages.targets)?;
-            let slot = self.ring.take(device, 4 * self.upload.len() as u64)?;
+            self.request.write(control, groups, &pages.targets)?;
+            let words = bytemuck::cast_slice(&self.request.words);
+            let slot = self.ring.take(device, words.len() as u64)?;
             groups.advance();
-            self.ring.write(queue, &slot, bytemuck::cast_slice(&self.upload));
+            self.ring.write(queue, &slot, words);
             return Ok(slot);
         }
         let slot = self.ring.take(device, pages.bytes)?;
