@@ -11,6 +11,7 @@ pub const STEPS_IN_FLIGHT: u32 = 16;
 /// What some series need and most devices have; a device without them is measured by the rest.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
     .union(wgpu::Features::IMMEDIATES)
+    .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::SHADER_INT64);
 
 pub struct Gpu {

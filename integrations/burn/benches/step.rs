@@ -212,9 +212,8 @@ fn report(shape: &str, rule: &str, elements: usize, rounds: &[[Times; 3]]) {
     let median = |of: &dyn Fn(&[Times; 3]) -> f64| quartiles(rounds.iter().map(of))[0];
     let [burn, fused, core] = [0, 1, 2].map(|turn| median(&|round| ms(round[turn].0)));
     let issued = median(&|round| ms(round[1].1));
-    let of_burn = |turn: usize| {
-        quartiles(rounds.iter().map(|round| ms(round[0].0) / ms(round[turn].0)))
-    };
+    let of_burn =
+        |turn: usize| quartiles(rounds.iter().map(|round| ms(round[0].0) / ms(round[turn].0)));
     let [by_fused, by_core] = [of_burn(1), of_burn(2)];
     println!(
         "{shape:<12}{rule:<9}{burn:>9.1}{fused:>9.1}{issued:>9.1}{:>8.2}{core:>9.1}{:>8.2}",
