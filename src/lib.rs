@@ -131,8 +131,9 @@
 //!   ([`Builder::zero_grad`]) or by a command ([`Optimizer::zero_grad`]).
 //! - **Masks and groups**: [`groups_by_name`](Builder::groups_by_name),
 //!   [`lr_multiplier`](Builder::lr_multiplier), and between steps [`set_frozen`](Optimizer::set_frozen),
-//!   [`add_group`](Optimizer::add_group) and [`set_buffers`](Optimizer::set_buffers): states and step counts of
-//!   the others stay, and each parameter's count is its own.
+//!   [`add_group`](Optimizer::add_group), [`set_buffers`](Optimizer::set_buffers) and
+//!   [`remove_buffers`](Optimizer::remove_buffers): states and step counts stay, and each parameter's count is its
+//!   own.
 //! - **Statistics**: [`read_statistics`](Optimizer::read_statistics).
 //!
 //! In a step gradients are unscaled and averaged, then tested, then clipped by the norm, then by value. What

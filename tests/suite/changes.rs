@@ -3,7 +3,8 @@
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
 use wgpu_optim::{
-    Adam, AdamW, Builder, CpuOptimizer, DynRule, GradScaler, NAdam, Optimizer, Param, Rprop, wgpu,
+    Adam, AdamW, Builder, CpuOptimizer, DynRule, GradScaler, LAMB, NAdam, Optimizer, Param, Rprop,
+    wgpu,
 };
 
 fn plain(builder: Builder) -> Builder {
@@ -286,6 +287,29 @@ fn parameters_and_gradients_move_between_steps() {
         let refused = moving.set_buffers([Param::new("a", LEN)]).expect_err("nowhere");
         assert!(refused.to_string().contains("buffers"));
         step(gpu, &mut moving);
+    }
+}
+
+/// A step with nothing to do does nothing, whatever is asked for around it.
+#[test]
+fn everything_may_be_frozen() {
+    let gpu = Gpu::default();
+    for control in [plain, counted, |builder: Builder| counted(builder).statistics()] {
+        let rules: [Box<dyn DynRule>; 2] = [LAMB::default().into(), Adam::default().into()];
+        for rule in rules {
+            let states = ["exp_avg", "exp_avg_sq"];
+            let mut optimizer = built(gpu, control(Optimizer::builder().group(rule, [("a", LEN)])));
+            optimizer.set_param("a", &numbers("a", 0)).expect("set");
+            optimizer.set_grad("a", &numbers("a", 1)).expect("set");
+            step(gpu, &mut optimizer);
+            let before = bits(&optimizer, "a", &states);
+            optimizer.set_frozen(["a"], true).expect("frozen");
+            step(gpu, &mut optimizer);
+            assert!(bits(&optimizer, "a", &states) == before);
+            optimizer.set_frozen(["a"], false).expect("thawed");
+            step(gpu, &mut optimizer);
+            assert!(bits(&optimizer, "a", &states) != before);
+        }
     }
 }
 
