@@ -282,6 +282,8 @@ fn parameters_and_gradients_move_between_steps() {
         let overlapping = [place("a", &pools[0], &pools[1], [LEN, 0])];
         let refused = moving.set_buffers(overlapping).expect_err("`b` is there").to_string();
         assert!(refused.contains("disjoint"), "{refused}");
+        let [_, b] = params(&pools, 4);
+        moving.set_buffers([b]).expect("`a` is where it was before it was refused");
         let refused = moving.set_buffers([Param::new("a", 3).buffers(&pools[0], &pools[1])]);
         assert!(refused.expect_err("another length").to_string().contains("300 values"));
         let refused = moving.set_buffers([Param::new("a", LEN)]).expect_err("nowhere");
