@@ -247,9 +247,9 @@ fn cpu(found: &Found<'_>) -> Vec<Target> {
 fn growth(found: &Found<'_>) -> Vec<Target> {
     let one = "wgpu-optim adam in one window";
     let boundary = |kind: &str| {
-        let ratio = found.ratio(&format!("wgpu-optim adam in {kind}"), one, "1x16M", DEVICE);
+        let ratio = found.ratio(&format!("wgpu-optim adam in {kind}"), one, "1x15M", DEVICE);
         let time = ratio.map(|speed| 1.0 / speed);
-        Target::new(format!("adam, 1x16M, in {kind}: time of one window"), AtMost(1.02), time)
+        Target::new(format!("adam, 1x15M, in {kind}: time of one window"), AtMost(1.02), time)
     };
     let own = "wgpu-optim adam arena";
     let largest = ["1x1G", "1x256M", "1x64M"].into_iter().find_map(|shape| {
