@@ -7,7 +7,7 @@ use super::support::shapes::Shape;
 use super::support::stats::median;
 use super::support::workload::{Placement, built, built_with, rule};
 use std::time::Instant;
-use wgpu_optim::{Builder, GradScaler};
+use wgpu_optim::{Builder, GradScaler, Optimizer, Param};
 
 /// Steps that warm up: queues and pools of wgpu grow in the first ones.
 const WARM_UP: usize = 32;
@@ -22,6 +22,10 @@ pub fn record(bench: &mut Bench) {
         library(bench, &Shape::many(count, LEN), Placement::Arena);
     }
     decided(bench, &Shape::many(if bench.quick { 10 } else { 1000 }, LEN));
+    let large = [Shape::one(1 << 24), Shape::many(1000, 4096), Shape::many(1000, 65_536)];
+    for shape in if bench.quick { vec![Shape::many(10, 260)] } else { large.into() } {
+        moving(bench, &shape);
+    }
     let separate = Shape::many(if bench.quick { 10 } else { 1000 }, LEN);
     library(bench, &separate, Placement::Separate);
     for shape in [Shape::many(1, LEN), separate] {
@@ -34,6 +38,41 @@ fn library(bench: &mut Bench, shape: &Shape, placement: Placement) {
     let mut optimizer = built(&bench.gpu, shape, rule("adam").as_ref(), placement);
     let dispatches = optimizer.dispatches().expect("ready");
     measure(bench, shape, placement.name(), dispatches, &mut optimizer);
+}
+
+/// A step whose gradients lie elsewhere than in the one before, as those of engines that pool memory do.
+fn moving(bench: &mut Bench, shape: &Shape) {
+    let gpu = &bench.gpu;
+    if 12 * shape.elements() as u64 > gpu.device.limits().max_buffer_size {
+        return;
+    }
+    let pool = gpu.zeros(3 * shape.elements());
+    let params = |third: usize| {
+        let place = |(index, first): (usize, usize)| {
+            let bytes = |third: usize| 4 * (third * shape.elements() + first) as u64;
+            let param = Param::new(index.to_string(), shape.tensors[index]);
+            param.buffers(&pool, &pool).offsets(bytes(0), bytes(third))
+        };
+        let firsts = shape.tensors.iter().scan(0, |next, len| {
+            *next += len;
+            Some(*next - len)
+        });
+        firsts.enumerate().map(place).collect::<Vec<_>>()
+    };
+    let builder = Optimizer::builder().group(rule("adam"), params(1));
+    let mut optimizer = builder.build(&gpu.device, &gpu.queue).expect("room on the device");
+    let mut times = Vec::new();
+    for step in 0..if bench.quick { 2 } else { 30 } {
+        let moved = params(1 + step % 2);
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let start = Instant::now();
+        optimizer.set_buffers(moved).expect("disjoint");
+        optimizer.step(&mut encoder).expect("recorded");
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+        gpu.queue.submit([encoder.finish()]);
+        gpu.wait();
+    }
+    bench.record.number("move all gradients and record a step", &shape.name, median(&times), "us");
 }
 
 /// A step that the GPU clips, unscales and may skip.

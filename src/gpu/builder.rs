@@ -71,7 +71,7 @@ impl Builder {
     /// Checks everything, then creates states, pipelines and bind groups. The tables that kernels
     /// read are written by the GPU, in a submission of their own.
     ///
-    /// On Mesa's lavapipe, steps are a fifth to a quarter faster on a device with the feature `SHADER_INT64`.
+    /// On Mesa's lavapipe, steps are about a fifth faster on a device with the feature `SHADER_INT64`.
     ///
     /// # Errors
     /// A hyperparameter out of its range, a name given twice, a buffer without `STORAGE`, an offset or
