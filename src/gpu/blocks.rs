@@ -3,7 +3,7 @@
 
 use super::coefficients::Bound;
 use super::kernel::{Compiler, Key};
-use super::tables::Tables;
+use super::tables::{Tables, create, packed};
 use crate::error::Error;
 use crate::plan::{Dispatch, Limits};
 use crate::reduction::Reduction;
@@ -38,7 +38,10 @@ impl Blocks {
         dispatches: &[Dispatch],
         reduction: Option<&Reduction>,
     ) -> Result<Self, Error> {
-        let (places, sizes) = places(limits, dispatches);
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ROW_BYTES;
+        // In rows, such that both tables of a dispatch start where a binding may.
+        let alignment = limits.min_storage_buffer_offset_alignment.div_ceil(TENSOR_BYTES);
+        let (places, sizes) = packed(dispatches.iter().map(Dispatch::blocks), alignment, most);
         let mut pieces = vec![Vec::new(); sizes.len()];
         let sums = |piece: &_| reduction.map_or([0, 0], |reduction| reduction.of_piece(piece));
         for (dispatch, &(shard, first, _)) in dispatches.iter().zip(&places) {
@@ -47,11 +50,10 @@ impl Blocks {
         let nearest: Vec<_> = pieces.iter().zip(&sizes).map(nearest).collect();
         let pieces = Tables::new(&compiler.device, &pieces);
         let nearest = Tables::new(&compiler.device, &nearest);
+        let table = |label, size| create(&compiler.device, label, size, false);
         let shard = |&rows: &u64| Shard {
-            rows: create(&compiler.device, "wgpu-optim blocks", rows * ROW_BYTES),
-            tensors: reduction.map(|_| {
-                create(&compiler.device, "wgpu-optim blocks' tensors", rows * TENSOR_BYTES)
-            }),
+            rows: table("wgpu-optim blocks", rows * ROW_BYTES),
+            tensors: reduction.map(|_| table("wgpu-optim blocks' tensors", rows * TENSOR_BYTES)),
         };
         let shards: Vec<_> = sizes.iter().map(shard).collect();
 
@@ -85,28 +87,6 @@ impl Blocks {
     }
 }
 
-/// Each dispatch's shard, first row and number of rows, and each shard's number of rows.
-fn places(limits: &Limits, dispatches: &[Dispatch]) -> (Vec<(usize, u64, u64)>, Vec<u64>) {
-    let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ROW_BYTES;
-    // Both tables of a dispatch start where a binding may.
-    let aligned = limits.min_storage_buffer_offset_alignment.div_ceil(TENSOR_BYTES);
-    let mut sizes: Vec<u64> = Vec::new();
-    let mut place = |dispatch: &Dispatch| {
-        let count = dispatch.blocks();
-        let first = sizes.last().map_or(0, |used| used.next_multiple_of(aligned));
-        let fits = !sizes.is_empty() && first + count <= most;
-        let first = if fits { first } else { 0 };
-        if !fits {
-            sizes.push(0);
-        }
-        let shard = sizes.len() - 1;
-        sizes[shard] = first + count;
-        (shard, first, count)
-    };
-    let places = dispatches.iter().map(&mut place).collect();
-    (places, sizes)
-}
-
 /// For each workgroup that writes rows the index of the last piece that starts at its first row or before; then
 /// the index of the last of all.
 fn nearest((pieces, &rows): (&Vec<[u32; 8]>, &u64)) -> Vec<u32> {
@@ -126,13 +106,4 @@ fn nearest((pieces, &rows): (&Vec<[u32; 8]>, &u64)) -> Vec<u32> {
 fn binding(buffer: &wgpu::Buffer, first: u64, count: u64, bytes: u64) -> wgpu::BufferBinding<'_> {
     let size = wgpu::BufferSize::new(count * bytes);
     wgpu::BufferBinding { buffer, offset: first * bytes, size }
-}
-
-fn create(device: &wgpu::Device, label: &str, size: u64) -> wgpu::Buffer {
-    device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        size,
-        usage: wgpu::BufferUsages::STORAGE,
-        mapped_at_creation: false,
-    })
 }

@@ -1,6 +1,6 @@
-//! Tables that kernels read and nobody writes.
+//! Tables that kernels read, and how they share buffers.
 
-/// Tables, in as few buffers as the device's limit allows.
+/// Tables that the host writes once, in as few buffers as the device's limit allows.
 pub(super) struct Tables {
     buffers: Vec<wgpu::Buffer>,
     /// Each table's buffer, offset and size.
@@ -11,22 +11,11 @@ impl Tables {
     /// To be called within an error scope.
     pub fn new<T: bytemuck::NoUninit>(device: &wgpu::Device, tables: &[Vec<T>]) -> Self {
         let limits = device.limits();
+        let bytes = tables.iter().map(|table| size_of_val(table.as_slice()) as u64);
         let alignment = limits.min_storage_buffer_offset_alignment.into();
-        let mut sizes: Vec<u64> = Vec::new();
-        let mut places = Vec::new();
-        for table in tables {
-            let size = size_of_val(table.as_slice()) as u64;
-            let start = sizes.last().map_or(0, |used| used.next_multiple_of(alignment));
-            let fits = !sizes.is_empty() && start + size <= limits.max_buffer_size;
-            let start = if fits { start } else { 0 };
-            if !fits {
-                sizes.push(0);
-            }
-            let index = sizes.len() - 1;
-            sizes[index] = start + size;
-            places.push((index, start, size));
-        }
-        let buffers: Vec<_> = sizes.iter().map(|&size| create(device, size)).collect();
+        let (places, sizes) = packed(bytes, alignment, limits.max_buffer_size);
+        let create = |&size: &u64| create(device, "wgpu-optim table", size, true);
+        let buffers: Vec<_> = sizes.iter().map(create).collect();
         for (table, &(buffer, start, size)) in tables.iter().zip(&places) {
             // Fails only if the buffer could not be created, which the error scope reports.
             if let Ok(mut view) = buffers[buffer].slice(start..start + size).get_mapped_range_mut()
@@ -48,12 +37,35 @@ impl Tables {
     }
 }
 
-/// A read-only buffer, mapped to be written once.
-fn create(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
+/// Packs tables of these sizes into as few buffers as hold `most` each: each table's buffer, start and size, and each
+/// buffer's size.
+pub(super) fn packed(
+    tables: impl IntoIterator<Item = u64>,
+    alignment: u64,
+    most: u64,
+) -> (Vec<(usize, u64, u64)>, Vec<u64>) {
+    let mut sizes: Vec<u64> = Vec::new();
+    let mut place = |size: u64| {
+        let start = sizes.last().map_or(0, |used| used.next_multiple_of(alignment));
+        let fits = !sizes.is_empty() && start + size <= most;
+        let start = if fits { start } else { 0 };
+        if !fits {
+            sizes.push(0);
+        }
+        let buffer = sizes.len() - 1;
+        sizes[buffer] = start + size;
+        (buffer, start, size)
+    };
+    let places = tables.into_iter().map(&mut place).collect();
+    (places, sizes)
+}
+
+/// A buffer that kernels bind, mapped if the host writes it.
+pub(super) fn create(device: &wgpu::Device, label: &str, size: u64, mapped: bool) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("wgpu-optim table"),
+        label: Some(label),
         size,
         usage: wgpu::BufferUsages::STORAGE,
-        mapped_at_creation: true,
+        mapped_at_creation: mapped,
     })
 }

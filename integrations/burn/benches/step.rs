@@ -6,6 +6,10 @@
 //! `BENCH_ELEMENTS=1 BENCH_RULE=Adam cargo test --bench step` only tries that all works. `BENCH_LINES=file.jsonl` keeps the
 //! lines for the core's record, which its bench merges: see `benches/record/README.md` there.
 
+#[path = "../../../benches/support/stats.rs"]
+#[allow(dead_code, reason = "the core's benches need more of it")]
+mod stats;
+
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::transformer::TransformerEncoderConfig;
 use burn::optim::{
@@ -98,13 +102,9 @@ struct Rule {
 }
 
 impl Rule {
-    fn new<R: DynRule + Clone + Into<Box<dyn DynRule>>>(
-        name: &'static str,
-        rule: R,
-        fused: FusedConfig,
-        burn: ModuleOptimizer,
-    ) -> Self {
-        Self { name, core: rule.into(), fused: fused.init(), burn }
+    fn new(name: &'static str, rule: impl Into<Box<dyn DynRule>>, burn: ModuleOptimizer) -> Self {
+        let core = rule.into();
+        Self { name, fused: FusedConfig::new(core.boxed()).init(), core, burn }
     }
 }
 
@@ -115,10 +115,10 @@ fn rules() -> Vec<Rule> {
     let rmsprop = RMSprop { eps: EPS, momentum: 0.9, ..Default::default() };
     let adagrad = Adagrad { eps: EPS, ..Default::default() };
     let rules = vec![
-        Rule::new("Adam", adam, FusedConfig::new(adam), AdamConfig::new().init()),
-        Rule::new("AdamW", adamw, FusedConfig::new(adamw), AdamWConfig::new().init()),
-        Rule::new("RMSprop", rmsprop, FusedConfig::new(rmsprop), RmsPropConfig::new().init()),
-        Rule::new("Adagrad", adagrad, FusedConfig::new(adagrad), AdaGradConfig::new().init()),
+        Rule::new("Adam", adam, AdamConfig::new().init()),
+        Rule::new("AdamW", adamw, AdamWConfig::new().init()),
+        Rule::new("RMSprop", rmsprop, RmsPropConfig::new().init()),
+        Rule::new("Adagrad", adagrad, AdaGradConfig::new().init()),
     ];
     let chosen = std::env::var("BENCH_RULE").ok();
     let is_chosen = |rule: &Rule| chosen.as_deref().is_none_or(|chosen| chosen == rule.name);
@@ -246,8 +246,6 @@ fn report(shape: &str, rule: &str, elements: usize, rounds: &[[Times; 3]]) {
 
 /// The median and the quartiles.
 fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-    [at(0.5), at(0.25), at(0.75)]
+    let values: Vec<_> = values.collect();
+    [0.5, 0.25, 0.75].map(|share| stats::quantile(&values, share))
 }
