@@ -2,11 +2,15 @@
 
 use crate::config::FusedConfig;
 use crate::error::Error;
-use crate::seam::{self, Tensors};
+use crate::seam::{self, Name, Primitive, Tensors};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{ModuleMapper, Param, ParamId};
 use burn::optim::GradAdaptor;
 use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Tensor};
+
+/// Elements of the largest parameter that is copied, once, to lie among others: a module's initializers give each parameter
+/// a buffer of its own, and so a dispatch. Of a larger one's time a dispatch is a small part.
+const SMALL: usize = 1 << 18;
 
 /// A parameter that this step updates.
 #[derive(Debug, Clone)]
@@ -38,25 +42,36 @@ pub(crate) struct Collector<'a> {
     config: &'a FusedConfig,
     lr: ModuleLearningRate,
     grads: GradAdaptor,
+    /// Whether no step has seen a parameter yet.
+    is_new: &'a dyn Fn(ParamId) -> bool,
     path: Vec<String>,
+    /// What copies are made of: fusion would make a copy in the place of what nobody holds.
+    old: Vec<Primitive>,
     batches: Vec<Batch>,
     error: Option<Error>,
 }
 
 impl<'a> Collector<'a> {
-    pub fn new(config: &'a FusedConfig, lr: ModuleLearningRate, grads: GradAdaptor) -> Self {
-        Self { config, lr, grads, path: Vec::new(), batches: Vec::new(), error: None }
+    pub fn new(
+        config: &'a FusedConfig,
+        lr: ModuleLearningRate,
+        grads: GradAdaptor,
+        is_new: &'a dyn Fn(ParamId) -> bool,
+    ) -> Self {
+        let (path, old, batches) = (Vec::new(), Vec::new(), Vec::new());
+        Self { config, lr, grads, is_new, path, old, batches, error: None }
     }
 
-    /// What was found, by device, or the first thing that does not fit.
-    pub fn finish(self) -> Result<Vec<Batch>, Error> {
-        self.error.map_or(Ok(self.batches), Err)
+    /// What was found, by device, and what must live until the step; or the first thing that does not fit.
+    pub fn finish(self) -> Result<(Vec<Batch>, Vec<Primitive>), Error> {
+        self.error.map_or(Ok((self.batches, self.old)), Err)
     }
 
     /// Notes a parameter with its gradient and gives it back, in memory of its own.
     fn collect<const D: usize>(
         &mut self,
         id: ParamId,
+        device: Device,
         param: Tensor<D>,
         grad: Tensor<D>,
     ) -> Tensor<D> {
@@ -66,39 +81,49 @@ impl<'a> Collector<'a> {
             return param;
         }
         let context = Context::of(&param);
-        let param = seam::unshared(param.inner());
-        if param.shape().num_elements() > 0 {
-            self.note(id, path, param.clone(), grad.inner());
+        let job = self.job(id, path, param.dims().to_vec());
+        let (param, name) = seam::unshared(self.settled(&job, param.inner()));
+        if job.len() > 0 {
+            self.note(job, device, name, grad.inner());
         }
         context.restore(param, id)
     }
 
-    fn note<const D: usize>(
-        &mut self,
-        id: ParamId,
-        path: String,
-        param: Tensor<D>,
-        grad: Tensor<D>,
-    ) {
+    fn job(&self, id: ParamId, path: String, shape: Vec<usize>) -> Job {
         let group = self.config.group_of(id, &path);
         let lr = self.lr.lr_from_param(id, Some(&path));
-        let grad = match &self.config.groups[group].clipping {
+        Job { id, path, shape, group, lr }
+    }
+
+    /// The parameter among others of Burn's, where it is likely to share a dispatch with them.
+    fn settled<const D: usize>(&mut self, job: &Job, param: Tensor<D>) -> Tensor<D> {
+        if job.len() > SMALL || !(self.is_new)(job.id) {
+            return param;
+        }
+        self.old.extend(seam::primitive(param.clone()));
+        seam::copy(param)
+    }
+
+    fn note<const D: usize>(
+        &mut self,
+        job: Job,
+        device: Device,
+        param: Result<Name, String>,
+        grad: Tensor<D>,
+    ) {
+        let grad = match &self.config.groups[job.group].clipping {
             Some(clipping) => clipping.clip_gradient(grad),
             None => grad,
         };
-        let (device, shape) = (param.device(), param.dims().to_vec());
-        match seam::primitive(param)
-            .and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? }))
-        {
+        match param.and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? })) {
             Ok(tensors) => {
-                let job = Job { id, path, shape, group, lr };
                 let batch = self.batch(device);
                 batch.jobs.push(job);
                 batch.tensors.push(tensors);
             }
             Err(found) => {
                 let error = unfit(
-                    &path,
+                    &job.path,
                     "a tensor on a wgpu device",
                     found,
                     "Move the model to a wgpu device",
@@ -132,7 +157,7 @@ impl ModuleMapper for Collector<'_> {
         let Some((grad, device)) = self.grads.remove::<D>(param.id) else { return param };
         let (id, tensor, mapper) = param.consume();
         let tensor = if tensor.device() == device { tensor } else { tensor.to_device(&device) };
-        let tensor = self.collect(id, tensor, grad);
+        let tensor = self.collect(id, device, tensor, grad);
         Param::from_mapped_value(id, tensor, mapper)
     }
 }

@@ -19,7 +19,9 @@ pub(crate) struct Engine {
     optimizer: Option<Optimizer>,
     /// The core's groups.
     groups: Vec<Group>,
-    members: HashMap<ParamId, Member>,
+    members: Vec<Member>,
+    /// Where each parameter is among the members.
+    index: HashMap<ParamId, usize>,
     /// States of parameters that no step has seen yet, from a record or from another device.
     waiting: HashMap<ParamId, State>,
     /// Steps so far.
@@ -35,6 +37,7 @@ struct Group {
 
 /// A parameter that the core knows.
 struct Member {
+    id: ParamId,
     name: String,
     path: String,
     shape: Vec<usize>,
@@ -48,7 +51,6 @@ struct Member {
     away: bool,
 }
 
-#[derive(Clone, PartialEq)]
 struct Place {
     buffers: [wgpu::Buffer; 2],
     offsets: [u64; 2],
@@ -61,7 +63,8 @@ impl Engine {
             config,
             optimizer: None,
             groups: Vec::new(),
-            members: HashMap::new(),
+            members: Vec::new(),
+            index: HashMap::new(),
             waiting: HashMap::new(),
             round: 0,
         }
@@ -78,24 +81,30 @@ impl Engine {
     }
 
     fn prepare(&mut self, jobs: &[Job], places: &[Places]) -> Result<(), Error> {
-        let places: Vec<_> = places.iter().map(Place::of).collect();
-        if !self.lrs_fit(jobs) {
+        let mut members = self.members_of(jobs);
+        if !self.lrs_fit(jobs, &members) {
             self.start_anew()?;
+            members.fill(None);
         }
         self.round += 1;
-        self.leave(jobs)?;
-        self.place(jobs, &places)?;
-        self.take_up(jobs)?;
-        self.add(jobs, &places)?;
+        self.leave(&members)?;
+        self.place(jobs, places, &members)?;
+        self.take_up(&members)?;
+        self.add(jobs, places, &members)?;
         self.restore(jobs)?;
-        self.set_lrs(jobs)
+        self.set_lrs(jobs, &members)
+    }
+
+    /// Which member each parameter is, or none if it is new.
+    fn members_of(&self, jobs: &[Job]) -> Vec<Option<usize>> {
+        jobs.iter().map(|job| self.index.get(&job.id).copied()).collect()
     }
 
     /// Whether parameters of one group have one learning rate still.
-    fn lrs_fit(&self, jobs: &[Job]) -> bool {
+    fn lrs_fit(&self, jobs: &[Job], members: &[Option<usize>]) -> bool {
         let mut lrs = vec![None; self.groups.len()];
-        jobs.iter().all(|job| match self.members.get(&job.id) {
-            Some(member) => *lrs[member.group].get_or_insert(job.lr) == job.lr,
+        jobs.iter().zip(members).all(|(job, member)| match *member {
+            Some(member) => *lrs[self.members[member].group].get_or_insert(job.lr) == job.lr,
             None => true,
         })
     }
@@ -110,48 +119,58 @@ impl Engine {
     }
 
     /// Tells the core where known parameters lie now.
-    fn place(&mut self, jobs: &[Job], places: &[Place]) -> Result<(), Error> {
+    fn place(
+        &mut self,
+        jobs: &[Job],
+        places: &[Places],
+        members: &[Option<usize>],
+    ) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        let member = |(job, place): &(&Job, &Place)| {
-            self.members.get(&job.id).filter(|member| member.left || member.place != **place)
-        };
-        let moved = jobs
-            .iter()
-            .zip(places)
-            .filter_map(|at| member(&at).map(|member| at.1.param(&member.name, at.0.len())));
+        let known = members.iter().zip(jobs).zip(places);
+        let moved = known.filter_map(|((member, job), places)| {
+            let index = (*member)?;
+            let member = &self.members[index];
+            let moved = member.left || !member.place.is(places);
+            moved.then(|| (index, job.len(), Place::of(places)))
+        });
         let moved: Vec<_> = moved.collect();
         if moved.is_empty() {
             return Ok(());
         }
-        optimizer.set_buffers(moved)?;
-        for (job, place) in jobs.iter().zip(places) {
-            if let Some(member) = self.members.get_mut(&job.id) {
-                member.place = place.clone();
-            }
+        let param = |(member, len, place): &(usize, _, Place)| {
+            place.param(&self.members[*member].name, *len)
+        };
+        optimizer.set_buffers(moved.iter().map(param))?;
+        for (member, _, place) in moved {
+            self.members[member].place = place;
         }
         Ok(())
     }
 
     /// Tells the core of new parameters.
-    fn add(&mut self, jobs: &[Job], places: &[Place]) -> Result<(), Error> {
-        let mut new: Vec<(Group, Vec<(&Job, &Place)>)> = Vec::new();
-        for (job, place) in jobs.iter().zip(places) {
-            if self.members.contains_key(&job.id) {
-                continue;
-            }
+    fn add(
+        &mut self,
+        jobs: &[Job],
+        places: &[Places],
+        members: &[Option<usize>],
+    ) -> Result<(), Error> {
+        let mut new: Vec<(Group, Vec<(&Job, Place)>)> = Vec::new();
+        let unknown = jobs.iter().zip(places).zip(members).filter(|(_, member)| member.is_none());
+        for ((job, place), _) in unknown {
             let same = |(group, _): &(Group, _)| (group.rule, group.lr) == (job.group, job.lr);
+            let place = Place::of(place);
             match new.iter().position(same) {
                 Some(index) => new[index].1.push((job, place)),
                 None => new.push((Group { rule: job.group, lr: job.lr }, vec![(job, place)])),
             }
         }
-        for (group, members) in new {
-            self.add_group(group, &members)?;
+        for (group, new) in new {
+            self.add_group(group, new)?;
         }
         Ok(())
     }
 
-    fn add_group(&mut self, group: Group, new: &[(&Job, &Place)]) -> Result<(), Error> {
+    fn add_group(&mut self, group: Group, new: Vec<(&Job, Place)>) -> Result<(), Error> {
         let name = |job: &Job| format!("{} ({})", job.path, job.id);
         let params: Vec<_> =
             new.iter().map(|(job, place)| place.param(&name(job), job.len())).collect();
@@ -171,16 +190,18 @@ impl Engine {
         }
         for (job, place) in new {
             let member = Member {
+                id: job.id,
                 name: name(job),
                 path: job.path.clone(),
                 shape: job.shape.clone(),
                 group: self.groups.len(),
-                place: (*place).clone(),
+                place,
                 round: self.round,
                 left: false,
                 away: false,
             };
-            self.members.insert(job.id, member);
+            self.index.insert(job.id, self.members.len());
+            self.members.push(member);
         }
         self.groups.push(group);
         Ok(())
@@ -194,27 +215,27 @@ impl Engine {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
         for job in jobs {
             if let (Some(state), Some(member)) =
-                (self.waiting.remove(&job.id), self.members.get(&job.id))
+                (self.waiting.remove(&job.id), self.index.get(&job.id))
             {
-                for (name, values) in &state.arrays {
-                    optimizer.set_state(&member.name, name, values)?;
+                let name = &self.members[*member].name;
+                for (state, values) in &state.arrays {
+                    optimizer.set_state(name, state, values)?;
                 }
-                optimizer.set_steps(&member.name, state.steps)?;
+                optimizer.set_steps(name, state.steps)?;
             }
         }
         Ok(())
     }
 
     /// Takes the parameters that this step does not update from their places, which Burn may have given to others.
-    fn leave(&mut self, jobs: &[Job]) -> Result<(), Error> {
+    fn leave(&mut self, members: &[Option<usize>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for job in jobs {
-            if let Some(member) = self.members.get_mut(&job.id) {
-                (member.round, member.away) = (self.round, false);
-            }
+        for member in members.iter().flatten() {
+            let member = &mut self.members[*member];
+            (member.round, member.away) = (self.round, false);
         }
         let left = |member: &&mut Member| !member.left && member.round < self.round;
-        let names = self.members.values_mut().filter(left).map(|member| {
+        let names = self.members.iter_mut().filter(left).map(|member| {
             member.left = true;
             member.name.as_str()
         });
@@ -222,10 +243,11 @@ impl Engine {
     }
 
     /// Lets parameters that were left take part again.
-    fn take_up(&mut self, jobs: &[Job]) -> Result<(), Error> {
+    fn take_up(&mut self, members: &[Option<usize>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for job in jobs {
-            if let Some(member) = self.members.get_mut(&job.id).filter(|member| member.left) {
+        for member in members.iter().flatten() {
+            let member = &mut self.members[*member];
+            if member.left {
                 optimizer.set_frozen([member.name.as_str()], false)?;
                 member.left = false;
             }
@@ -233,13 +255,14 @@ impl Engine {
         Ok(())
     }
 
-    fn set_lrs(&mut self, jobs: &[Job]) -> Result<(), Error> {
+    fn set_lrs(&mut self, jobs: &[Job], members: &[Option<usize>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for job in jobs {
-            let Some(member) = self.members.get(&job.id) else { continue };
-            let group = &mut self.groups[member.group];
+        for (job, member) in jobs.iter().zip(members) {
+            let Some(member) = *member else { continue };
+            let at = self.members[member].group;
+            let group = &mut self.groups[at];
             if group.lr != job.lr {
-                optimizer.set_lr(member.group, job.lr)?;
+                optimizer.set_lr(at, job.lr)?;
                 group.lr = job.lr;
             }
         }
@@ -254,8 +277,8 @@ impl Engine {
     /// The states of all parameters, read back.
     pub fn states(&self) -> Result<Vec<(ParamId, State)>, Error> {
         let mut states = Vec::new();
-        for id in self.members.keys() {
-            states.extend(self.state(*id)?.map(|state| (*id, state)));
+        for member in &self.members {
+            states.extend(self.state(member)?.map(|state| (member.id, state)));
         }
         let waiting = self.waiting.iter().map(|(id, state)| (*id, state.clone()));
         states.extend(waiting);
@@ -263,11 +286,9 @@ impl Engine {
     }
 
     /// The state of a parameter, if it has one that waits for nothing.
-    fn state(&self, id: ParamId) -> Result<Option<State>, Error> {
-        let (Some(member), Some(optimizer)) = (self.members.get(&id), &self.optimizer) else {
-            return Ok(None);
-        };
-        if member.away || self.waiting.contains_key(&id) {
+    fn state(&self, member: &Member) -> Result<Option<State>, Error> {
+        let Some(optimizer) = &self.optimizer else { return Ok(None) };
+        if member.away || self.waiting.contains_key(&member.id) {
             return Ok(None);
         }
         let rule = &self.config.groups[self.groups[member.group].rule].rule;
@@ -284,22 +305,29 @@ impl Engine {
         }))
     }
 
+    /// Whether a step has updated the parameter here.
+    pub fn knows(&self, id: ParamId) -> bool {
+        self.index.contains_key(&id)
+    }
+
     /// Whether the parameter has a state here that is of use.
     pub fn has(&self, id: ParamId) -> bool {
-        let here = self.members.get(&id).is_some_and(|member| !member.away);
+        let here = self.index.get(&id).is_some_and(|&member| !self.members[member].away);
         here || self.waiting.contains_key(&id)
     }
 
     /// Gives a parameter's state away, as when the parameter has moved to another device.
     pub fn take(&mut self, id: ParamId) -> Result<Option<State>, Error> {
-        let state = match self.waiting.remove(&id) {
-            Some(state) => Some(state),
-            None => self.state(id)?,
+        let member = self.index.get(&id).copied();
+        let state = match (self.waiting.remove(&id), member) {
+            (Some(state), _) => Some(state),
+            (None, Some(member)) => self.state(&self.members[member])?,
+            (None, None) => None,
         };
-        if let Some(member) = self.members.get_mut(&id) {
-            member.away = true;
+        if let Some(member) = member {
+            self.members[member].away = true;
         }
-        if self.members.values().all(|member| member.away) {
+        if self.members.iter().all(|member| member.away) {
             self.forget();
         }
         Ok(state)
@@ -310,6 +338,7 @@ impl Engine {
         self.optimizer = None;
         self.groups.clear();
         self.members.clear();
+        self.index.clear();
     }
 
     /// Keeps a state until a step updates its parameter.
@@ -327,6 +356,12 @@ impl Place {
         }
     }
 
+    fn is(&self, places: &Places) -> bool {
+        let Places { param, grad } = places;
+        self.offsets == [param.offset(), grad.offset()]
+            && self.buffers.iter().eq([param.buffer(), grad.buffer()])
+    }
+
     fn param(&self, name: &str, len: usize) -> Param {
         let ([param, grad], [param_offset, grad_offset]) = (&self.buffers, self.offsets);
         Param::new(name, len).buffers(param, grad).offsets(param_offset, grad_offset)
@@ -335,7 +370,7 @@ impl Place {
 
 impl Debug for Engine {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let paths = self.members.values().map(|member| &member.path);
+        let paths = self.members.iter().map(|member| &member.path);
         f.debug_struct("Engine")
             .field("parameters", &paths.collect::<Vec<_>>())
             .finish_non_exhaustive()

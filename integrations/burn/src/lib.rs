@@ -28,6 +28,9 @@
 //! for speed. Nothing waits for the device: Burn's pending work is submitted before the step, and the step before
 //! Burn's later work.
 //!
+//! A parameter of up to 262 144 elements also moves at its first step: Burn initializes each parameter of a module
+//! in a buffer of its own, and those that lie in one buffer share a dispatch.
+//!
 //! As in Burn, a parameter without a gradient stays as it is with its states, of a parameter that a module holds
 //! twice the first place is updated, and each parameter counts its own steps.
 //!

@@ -1,14 +1,15 @@
 //! Burn with fusion: a tensor is a name, which the fusion server turns into an allocation once the operations that
 //! make it have run.
 //!
-//! Names are resolved all at once, by one operation of our own in the stream of operations. It takes each parameter's
-//! allocation from the server's list, which shows whether the allocation has other owners, and puts it back under
-//! the same name.
+//! Names are resolved all at once, by one operation of our own in the stream of operations. It sees in the server's list
+//! whether a parameter's allocation has other owners, and puts a copy there under the same name if it has.
 
-use super::{CubeTensor, Places, Tensors, burn_error, into_contiguous, owned, resources};
+use super::{Handle, Places, Tensors, burn_error, into_contiguous, owned, resources};
 use crate::error::Error;
+use burn::backend::ir::TensorStatus;
 use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
+use burn_cubecl::cubecl::std::tensor::is_contiguous;
 use burn_cubecl::fusion::{CubeFusionHandle, FusionCubeRuntime};
 use burn_fusion::FusionTensor;
 use burn_fusion::custom::{
@@ -18,30 +19,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) type Primitive = FusionTensor<FusionCubeRuntime>;
 
-/// Whether this is the tensor's only handle, on this thread's stream.
-pub(super) fn is_unshared<const D: usize>(tensor: &Tensor<D>) -> bool {
+/// A tensor's name: good as long as the tensor lives.
+pub(crate) type Name = TensorIr;
+
+/// The tensor's name, and whether this is its only handle, on this thread's stream.
+pub(super) fn name<const D: usize>(tensor: &Tensor<D>) -> Result<(Name, bool), String> {
+    let sole = tensor.can_mut();
+    let tensor = super::primitive(tensor.clone())?;
     // Of a tensor of another thread, this thread would see a view under another name.
-    let here = |tensor: Primitive| tensor.stream == StreamId::current();
-    tensor.can_mut() && super::primitive(tensor.clone()).is_ok_and(here)
+    let here = tensor.stream == StreamId::current();
+    // A read-only name would count as an owner.
+    let name = TensorIr { status: TensorStatus::ReadWrite, ..tensor.to_ir_out() };
+    Ok((name, sole && here))
 }
 
-pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub(crate) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.mul_scalar(1.0)
 }
 
 pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
-    let client = tensors[0].param.client.clone();
+    let client = tensors[0].grad.client.clone();
     // What was asked before runs before, whatever order fusion would find.
     client.try_sync(|| ()).map_err(|error| burn_error(format!("{error:?}")))?;
-    let names =
-        tensors.into_iter().map(|Tensors { param, grad }| [param.into_ir(), grad.into_ir()]);
-    let names: Vec<_> = names.collect();
-    let operation = CustomOpIr::new("wgpu-optim", names.as_flattened(), &[]);
+    let (params, grads): (Vec<_>, Vec<_>) =
+        tensors.into_iter().map(|Tensors { param, grad }| (param, grad.into_ir())).unzip();
+    // The parameters outlive the operation, and all that makes them has run: only the gradients, which it is
+    // the last to use, need to be told.
+    let operation = CustomOpIr::new("wgpu-optim", &grads, &[]);
     let answer = Arc::new(Mutex::new(None));
     let resolve = {
         let answer = answer.clone();
         OperationFn(move |handles: &mut HandleContainer<CubeFusionHandle>| {
-            *lock(&answer) = Some(resolve(&names, handles));
+            *lock(&answer) = Some(resolve(&params, &grads, handles));
             Ok(())
         })
     };
@@ -55,30 +64,46 @@ pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
 
 /// Where the named tensors lie, every parameter in memory of its own.
 fn resolve(
-    names: &[[TensorIr; 2]],
+    params: &[Name],
+    grads: &[Name],
     handles: &mut HandleContainer<CubeFusionHandle>,
 ) -> Result<Vec<Places>, Error> {
-    let mut client = None;
-    let mut allocations = Vec::with_capacity(names.len());
-    for [param, grad] in names {
-        let tensor = take(param, handles);
-        client.get_or_insert_with(|| tensor.client.clone());
-        let grad = into_contiguous(handles.get_float_tensor::<CubeBackend>(grad));
-        allocations.push([tensor.handle, grad.handle]);
+    let mut allocations = Vec::with_capacity(params.len());
+    for (param, grad) in params.iter().zip(grads) {
+        allocations.push([parameter(param, handles), gradient(grad, handles)]);
     }
-    match client {
-        Some(client) => resources(&client, allocations),
-        None => Ok(Vec::new()),
-    }
+    let any = handles.get_handle_ref(&params[0].id).map(|known| known.client.clone());
+    let client = any.ok_or_else(|| burn_error("a parameter has no memory".to_owned()))?;
+    resources(&client, allocations)
 }
 
-/// The parameter, in memory of its own from now on.
-fn take(name: &TensorIr, handles: &mut HandleContainer<CubeFusionHandle>) -> CubeTensor {
-    // A read-only handle would count as an owner.
-    let sole = TensorIr { status: burn::backend::ir::TensorStatus::ReadWrite, ..name.clone() };
-    let tensor = owned(handles.get_float_tensor::<CubeBackend>(&sole));
+/// The parameter's memory, which is its own from now on.
+fn parameter(name: &Name, handles: &mut HandleContainer<CubeFusionHandle>) -> Handle {
+    if let Some(known) = contiguous(name, handles).filter(|handle| handle.can_mut()) {
+        return known.clone();
+    }
+    let tensor = owned(handles.get_float_tensor::<CubeBackend>(name));
     handles.register_float_tensor::<CubeBackend>(&name.id, tensor.clone());
-    tensor
+    tensor.handle
+}
+
+/// The gradient's memory, which Burn forgets if this was its last use.
+fn gradient(name: &Name, handles: &mut HandleContainer<CubeFusionHandle>) -> Handle {
+    if let Some(known) = contiguous(name, handles).cloned() {
+        handles.free(name);
+        return known;
+    }
+    into_contiguous(handles.get_float_tensor::<CubeBackend>(name)).handle
+}
+
+/// A tensor's memory, if its elements lie one after the other.
+fn contiguous<'a>(
+    name: &Name,
+    handles: &'a HandleContainer<CubeFusionHandle>,
+) -> Option<&'a Handle> {
+    let known = handles.get_handle_ref(&name.id)?;
+    let contiguous = known.tiles.is_none() && is_contiguous(&name.shape, &known.strides);
+    contiguous.then_some(&known.handle)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

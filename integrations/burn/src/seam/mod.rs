@@ -23,11 +23,11 @@ use burn_cubecl::cubecl::wgpu::{AutoCompiler, WgpuResource, WgpuServer};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-pub(crate) use backend::Primitive;
+pub(crate) use backend::{Name, Primitive, copy};
 
 /// A parameter with its gradient, as Burn holds them.
 pub(crate) struct Tensors {
-    pub param: Primitive,
+    pub param: Name,
     pub grad: Primitive,
 }
 
@@ -52,9 +52,17 @@ pub(crate) struct Places {
     pub grad: Place,
 }
 
-/// A parameter that no other handle of Burn's shares: itself, or a copy.
-pub(crate) fn unshared<const D: usize>(param: Tensor<D>) -> Tensor<D> {
-    if backend::is_unshared(&param) { param } else { backend::copy(param) }
+/// A parameter that no other handle of Burn's shares, itself or a copy; and its name, or what it is instead.
+pub(crate) fn unshared<const D: usize>(param: Tensor<D>) -> (Tensor<D>, Result<Name, String>) {
+    match backend::name(&param) {
+        Ok((name, true)) => (param, Ok(name)),
+        Ok((_, false)) => {
+            let copy = copy(param);
+            let name = backend::name(&copy).map(|(name, _)| name);
+            (copy, name)
+        }
+        Err(found) => (param, Err(found)),
+    }
 }
 
 /// The tensor's primitive, or an error that says what it is instead.

@@ -7,14 +7,19 @@ use burn_cubecl::Cube;
 
 pub(crate) type Primitive = CubeTensor;
 
-/// Whether nobody else sees the tensor's memory and its elements lie one after the other.
-pub(super) fn is_unshared<const D: usize>(tensor: &Tensor<D>) -> bool {
+/// A tensor's allocation.
+pub(crate) type Name = CubeTensor;
+
+/// The tensor's allocation, and whether nobody else sees it and its elements lie one after the other.
+pub(super) fn name<const D: usize>(tensor: &Tensor<D>) -> Result<(Name, bool), String> {
+    let sole = tensor.can_mut();
+    let tensor = primitive(tensor.clone())?;
     // A tiled tensor's strides order tiles, not elements.
-    let plain = |tensor: CubeTensor| !tensor.meta.is_tiled() && tensor.is_contiguous();
-    tensor.can_mut() && primitive(tensor.clone()).is_ok_and(plain)
+    let plain = !tensor.meta.is_tiled() && tensor.is_contiguous();
+    Ok((tensor, sole && plain))
 }
 
-pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub(crate) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     match primitive(tensor.clone()) {
         Ok(tensor) => Tensor::from_primitive::<Cube>(owned(tensor)),
         Err(_) => tensor,
@@ -22,7 +27,7 @@ pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 }
 
 pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
-    let client = tensors[0].param.client.clone();
+    let client = tensors[0].grad.client.clone();
     let handles = tensors
         .into_iter()
         .map(|Tensors { param, grad }| [param.handle, into_contiguous(grad).handle]);

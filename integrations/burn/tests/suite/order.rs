@@ -2,6 +2,7 @@
 
 use crate::common::{Bag, bits, data, device, numbers, parameter};
 use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Tensor;
 use wgpu_optim_burn::Fuse;
@@ -63,6 +64,28 @@ fn a_run_is_the_same_bit_for_bit_whether_or_not_it_waits() {
 #[derive(Module, Debug)]
 struct Many {
     weights: Vec<Param<Tensor<1>>>,
+}
+
+/// Burn gives each parameter that a module's initializer makes a buffer of its own.
+#[test]
+fn parameters_of_modules_share_a_dispatch() {
+    const LAYERS: usize = 30;
+    #[derive(Module, Debug)]
+    struct Layers {
+        layers: Vec<Linear>,
+    }
+    let device = device();
+    let layer = |_| LinearConfig::new(8, 8).init(&device);
+    let mut model = Layers { layers: (0..LAYERS).map(layer).collect() };
+    let mut optimizer = SgdConfig::new().init_fused();
+    for step in 0..2 {
+        let input = numbers([4, 8], step, &device);
+        let output = model.layers.iter().fold(input, |input, layer| layer.forward(input).tanh());
+        let grads = GradientsParams::from_grads(output.sum().backward(), &model);
+        model = optimizer.step(0.1, model, grads);
+        let dispatches = optimizer.dispatches().unwrap();
+        assert!(dispatches <= LAYERS / 5, "{dispatches} dispatches");
+    }
 }
 
 /// As many tensors as a large model has, and a few buffers.

@@ -21,6 +21,11 @@ impl One {
         Self { weight: parameter([6, 10], 1, &device()) }
     }
 
+    /// After its first step, which copies small parameters whoever else holds them.
+    fn settled(optimizer: &mut FusedOptimizer) -> Self {
+        Self::new().step(optimizer, 0)
+    }
+
     fn step(self, optimizer: &mut FusedOptimizer, step: usize) -> Self {
         let mut grads = GradientsParams::new();
         register(&mut grads, &self.weight, step);
@@ -63,10 +68,10 @@ fn a_view_keeps_its_values() {
 #[test]
 fn a_transposed_view_keeps_its_values() {
     let mut optimizer = adam();
-    let model = One::new();
+    let model = One::settled(&mut optimizer);
     let view = model.weight.val().inner().transpose();
     let before = data(view.clone());
-    let model = model.step(&mut optimizer, 0);
+    let model = model.step(&mut optimizer, 1);
     assert_eq!(data(view), before);
     assert_ne!(data(model.weight.val().inner().transpose()), before);
 }
@@ -74,7 +79,7 @@ fn a_transposed_view_keeps_its_values() {
 #[test]
 fn a_tensor_of_another_thread_keeps_its_values() {
     let mut optimizer = adam();
-    let model = One::new();
+    let model = One::settled(&mut optimizer);
     let before = data(model.weight.val());
     let held = model.weight.val().inner();
     let (ask, asked) = std::sync::mpsc::channel::<()>();
@@ -82,25 +87,32 @@ fn a_tensor_of_another_thread_keeps_its_values() {
         asked.recv().unwrap();
         data(held)
     });
-    let model = model.step(&mut optimizer, 0);
+    let model = model.step(&mut optimizer, 1);
     ask.send(()).unwrap();
     assert_eq!(thread.join().unwrap(), before);
     assert_ne!(data(model.weight.val()), before);
 }
 
+/// A model and its optimizer after a step on this thread.
+fn stepped() -> (One, FusedOptimizer) {
+    let mut optimizer = adam();
+    (One::settled(&mut optimizer), optimizer)
+}
+
 #[test]
 fn a_model_of_another_thread_is_updated() {
-    let here = One::new().step(&mut adam(), 0);
-    let model = std::thread::spawn(One::new).join().unwrap();
-    let there = model.step(&mut adam(), 0);
+    let step = |(model, mut optimizer): (One, _)| model.step(&mut optimizer, 1);
+    let here = step(stepped());
+    let there = step(std::thread::spawn(stepped).join().unwrap());
     assert_eq!(bits(&here), bits(&there));
+    let new = std::thread::spawn(One::new).join().unwrap().step(&mut adam(), 0);
+    assert_eq!(bits(&new), bits(&stepped().0));
 }
 
 #[test]
 fn a_model_updated_on_another_thread_is_read_here() {
-    let here = One::new().step(&mut adam(), 0);
-    let there = std::thread::spawn(|| One::new().step(&mut adam(), 0)).join().unwrap();
-    assert_eq!(bits(&here), bits(&there));
+    let there = std::thread::spawn(|| stepped().0).join().unwrap();
+    assert_eq!(bits(&stepped().0), bits(&there));
 }
 
 #[test]
@@ -130,25 +142,34 @@ fn a_gradient_may_be_the_parameter() {
     assert_eq!(bits(&apart), bits(&together));
 }
 
+/// The tensor's elements, in memory as those of the transposed one.
+fn stored_transposed(tensor: Tensor<2>) -> Tensor<2> {
+    let values = tensor.transpose().into_data();
+    Tensor::<2>::from_data(values, &device().inner()).transpose()
+}
+
 #[test]
 fn transposed_parameters_and_gradients_are_taken_by_their_elements() {
-    let plain = One::new().step(&mut adam(), 0);
+    let (model, mut optimizer) = stepped();
+    let plain = model.step(&mut optimizer, 1);
 
-    let values = numbers([6, 10], 1, &device()).inner().transpose();
-    // In memory as the transposed tensor is, seen as the plain one.
-    let stored = Tensor::<2>::from_data(values.into_data(), &device().inner()).transpose();
-    let weight = Tensor::from_inner(stored).require_grad();
-    let model = One { weight: Param::initialized(ParamId::new(), weight) };
-    let transposed = model.step(&mut adam(), 0);
-    assert_eq!(bits(&plain), bits(&transposed));
+    let transposed = |mut model: One| {
+        let weight = stored_transposed(model.weight.val().inner());
+        model.weight =
+            Param::initialized(model.weight.id, Tensor::from_inner(weight).require_grad());
+        model
+    };
+    let (model, mut optimizer) = stepped();
+    let later = transposed(model).step(&mut optimizer, 1);
+    assert_eq!(bits(&plain), bits(&later));
+    let first = transposed(One::new()).step(&mut adam(), 0);
+    assert_eq!(bits(&stepped().0), bits(&first));
 
-    let model = One::new();
-    let grad = numbers([6, 10], 1000, &device().inner()).transpose();
-    let grad = Tensor::<2>::from_data(grad.into_data(), &device().inner()).transpose();
+    let (model, mut optimizer) = stepped();
     let mut grads = GradientsParams::new();
-    grads.register(model.weight.id, grad);
-    let transposed = adam().step(0.1, model, grads);
-    assert_eq!(bits(&plain), bits(&transposed));
+    grads.register(model.weight.id, stored_transposed(numbers([6, 10], 1001, &device().inner())));
+    let model = optimizer.step(0.1, model, grads);
+    assert_eq!(bits(&plain), bits(&model));
 }
 
 /// Two places of one parameter: a weight that is tied.
