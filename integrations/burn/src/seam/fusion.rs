@@ -87,11 +87,10 @@ fn parameter(name: &Name, handles: &mut HandleContainer<CubeFusionHandle>) -> Ha
     tensor.handle
 }
 
-/// The gradient's memory, which Burn forgets if this was its last use.
+/// The gradient's memory, which the operation's end frees if this was the last use.
 fn gradient(name: &Name, handles: &mut HandleContainer<CubeFusionHandle>) -> Handle {
-    if let Some(known) = contiguous(name, handles).cloned() {
-        handles.free(name);
-        return known;
+    if let Some(known) = contiguous(name, handles) {
+        return known.clone();
     }
     into_contiguous(handles.get_float_tensor::<CubeBackend>(name)).handle
 }

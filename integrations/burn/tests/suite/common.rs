@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::optim::GradientsParams;
+use burn::tensor::wgpu::WgpuSetup;
 use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
 use std::sync::OnceLock;
 
@@ -15,6 +16,19 @@ pub fn device() -> Device {
         wgpu_optim_burn::init_device(options).expect("a wgpu adapter").autodiff()
     };
     DEVICE.get_or_init(make).clone()
+}
+
+/// Another device of the same adapter, which the application owns.
+pub fn other_device() -> &'static (Device, WgpuSetup) {
+    static OTHER: OnceLock<(Device, WgpuSetup)> = OnceLock::new();
+    OTHER.get_or_init(|| {
+        let of_kind = |kind| Device::wgpu_options().device_kind(kind).init_with_setup();
+        let made = of_kind(DeviceKind::Cpu).or_else(|_| of_kind(DeviceKind::DiscreteGpu(0)));
+        let (_, setup) = made.expect("another device");
+        let device = Device::wgpu_options().setup(setup.clone()).init().unwrap();
+        wgpu_optim_burn::share_device(&device, &setup);
+        (device.autodiff(), setup)
+    })
 }
 
 /// A small model with a norm between two layers.

@@ -77,8 +77,7 @@ fn a_device_that_nobody_announced() {
     let weight = parameter([3], 1, &device.autodiff());
     let mut grads = GradientsParams::new();
     crate::common::register(&mut grads, &weight, 1);
-    let refused =
-        AdamConfig::new().init_fused().try_step(0.1, weight, grads).err().expect("refused");
+    let refused = AdamConfig::new().init_fused().try_step(0.1, weight, grads).expect_err("refused");
     assert!(refused.error.to_string().contains("init_device"), "{refused}");
 }
 

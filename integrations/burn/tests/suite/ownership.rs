@@ -1,7 +1,9 @@
-//! What others hold never changes; what this module holds does.
+//! What others hold never changes; what this module holds does; what nobody holds is freed.
 
-use crate::common::{Bag, Net, bits, data, device, numbers, parameter, register, values};
-use burn::module::{Module, Param, ParamId};
+use crate::common::{
+    Bag, Net, bits, data, device, numbers, other_device, parameter, register, values,
+};
+use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Tensor;
 use wgpu_optim_burn::{Fuse, FusedOptimizer};
@@ -239,4 +241,24 @@ fn nothing_to_do_is_no_error() {
     let before = bits(&model);
     let model = adam().step(0.1, model, GradientsParams::new());
     assert_eq!(bits(&model), before);
+}
+
+#[test]
+fn memory_that_nobody_holds_is_freed() {
+    const SIDE: usize = 1 << 10;
+    let (device, setup) = other_device();
+    let mut model = One { weight: parameter([SIDE, SIDE], 1, device) };
+    let mut optimizer = adam();
+    let mut allocated = || {
+        for step in 0..20 {
+            // A clone, so that the parameter moves in each step.
+            model = model.clone().step(&mut optimizer, step);
+        }
+        device.sync().unwrap();
+        let report = setup.device.generate_allocator_report();
+        report.map(|report| report.total_allocated_bytes)
+    };
+    let Some(before) = allocated() else { return };
+    let grown = allocated().unwrap().saturating_sub(before);
+    assert!(grown < 10 * 4 * (SIDE * SIDE) as u64, "{grown} bytes more after 20 steps");
 }

@@ -1,9 +1,8 @@
 //! States survive clones, moves, saving and loading.
 
-use crate::common::{Bag, bits, device, values};
+use crate::common::{Bag, bits, device, other_device, values};
 use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer, OptimizerRecord};
-use burn::tensor::{Device, DeviceKind};
 use wgpu_optim_burn::rules;
 use wgpu_optim_burn::{Fuse, FusedConfig, FusedOptimizer};
 
@@ -81,33 +80,19 @@ fn records_of_burns_own_optimizers_are_refused_by_name() {
     let grads = model.grads(0);
     burn.step(0.01, model, grads);
     let refused = AdamConfig::new().init_fused().try_load_record(burn.to_record());
-    let message = refused.err().expect("refused").to_string();
+    let message = refused.expect_err("refused").to_string();
     assert!(message.contains("Burn's own"), "{message}");
-}
-
-/// Another device of the same adapter, which the application owns.
-fn other_device() -> Device {
-    let options = Device::wgpu_options().device_kind(DeviceKind::Cpu);
-    let (_, setup) = options
-        .init_with_setup()
-        .or_else(|_| {
-            Device::wgpu_options().device_kind(DeviceKind::DiscreteGpu(0)).init_with_setup()
-        })
-        .expect("another device");
-    let device = Device::wgpu_options().setup(setup.clone()).init().unwrap();
-    wgpu_optim_burn::share_device(&device, &setup);
-    device.autodiff()
 }
 
 #[test]
 fn a_model_that_moves_takes_its_states_along() {
-    let other = other_device();
+    let (other, _) = other_device();
     let start = Bag::new(&device());
     let stayed = steps(start.clone(), &mut AdamConfig::new().init_fused(), 0..6);
     let mut optimizer = AdamConfig::new().init_fused();
     let model = steps(start, &mut optimizer, 0..2);
-    let model = steps(model.fork(&other), &mut optimizer, 2..4);
-    assert_eq!(model.bias.device(), other);
+    let model = steps(model.fork(other), &mut optimizer, 2..4);
+    assert_eq!(model.bias.device(), *other);
     let model = steps(model.fork(&device()), &mut optimizer, 4..6);
     assert_eq!(values(&model), values(&stayed));
 }
