@@ -7,4 +7,5 @@ mod learner;
 mod matches_burn;
 mod order;
 mod ownership;
+mod rules;
 mod states;
