@@ -2,7 +2,6 @@
 
 use crate::common::{Bag, bits, device, difference, series, values};
 use cautious_lion::CautiousLion;
-
 use wgpu_optim_burn::wgpu_optim::{CpuOptimizer, DynRule, rules};
 use wgpu_optim_burn::{FusedConfig, FusedOptimizer};
 
@@ -19,11 +18,17 @@ fn all() -> Vec<Box<dyn DynRule>> {
     rules::all().into_iter().chain([own.boxed()]).collect()
 }
 
+/// Not the rule's own, which the optimizer is not to use.
+fn lr(rule: &dyn DynRule) -> f64 {
+    0.7 * rule.lr()
+}
+
 /// Steps with each parameter's number as the seed of its gradients, as [`Bag::grads`] has it.
 fn on_the_cpu(rule: &dyn DynRule, start: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let f64s = |values: &[f32]| values.iter().map(|&value| value.into()).collect::<Vec<f64>>();
     let params = start.iter().enumerate().map(|(index, values)| (index.to_string(), values.len()));
     let mut optimizer = CpuOptimizer::builder().group(rule.boxed(), params).build().unwrap();
+    optimizer.set_lr(0, lr(rule)).unwrap();
     for (index, values) in start.iter().enumerate() {
         optimizer.set_param(&index.to_string(), &f64s(values)).unwrap();
     }
@@ -48,7 +53,7 @@ fn steps(
 ) -> Bag {
     for step in steps {
         let grads = model.grads(step);
-        model = optimizer.step(rule.lr(), model, grads);
+        model = optimizer.step(lr(rule), model, grads);
     }
     model
 }
