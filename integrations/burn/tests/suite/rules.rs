@@ -27,8 +27,9 @@ fn lr(rule: &dyn DynRule) -> f64 {
 fn on_the_cpu(rule: &dyn DynRule, start: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let f64s = |values: &[f32]| values.iter().map(|&value| value.into()).collect::<Vec<f64>>();
     let params = start.iter().enumerate().map(|(index, values)| (index.to_string(), values.len()));
-    let mut optimizer = CpuOptimizer::builder().group(rule.boxed(), params).build().unwrap();
-    optimizer.set_lr(0, lr(rule)).unwrap();
+    let mut own = rule.boxed();
+    own.set_lr(lr(rule));
+    let mut optimizer = CpuOptimizer::builder().group(own, params).build().unwrap();
     for (index, values) in start.iter().enumerate() {
         optimizer.set_param(&index.to_string(), &f64s(values)).unwrap();
     }
