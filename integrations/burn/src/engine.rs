@@ -51,6 +51,13 @@ struct Member {
     away: bool,
 }
 
+/// A parameter that a step updates, and which member it is: none if it is new.
+struct Update<'a> {
+    job: &'a Job,
+    places: &'a Places,
+    member: Option<usize>,
+}
+
 struct Place {
     buffers: [wgpu::Buffer; 2],
     offsets: [u64; 2],
@@ -81,29 +88,26 @@ impl Engine {
     }
 
     fn prepare(&mut self, jobs: &[Job], places: &[Places]) -> Result<(), Error> {
-        let mut members = self.members_of(jobs);
-        if !self.lrs_fit(jobs, &members) {
+        let member = |job: &Job| self.index.get(&job.id).copied();
+        let update = |(job, places)| Update { job, places, member: member(job) };
+        let mut updates: Vec<_> = jobs.iter().zip(places).map(update).collect();
+        if !self.lrs_fit(&updates) {
             self.start_anew()?;
-            members.fill(None);
+            updates.iter_mut().for_each(|update| update.member = None);
         }
         self.round += 1;
-        self.leave(&members)?;
-        self.place(jobs, places, &members)?;
-        self.take_up(&members)?;
-        self.add(jobs, places, &members)?;
+        self.leave(&updates)?;
+        self.place(&updates)?;
+        self.take_up(&updates)?;
+        self.add(&updates)?;
         self.restore(jobs)?;
-        self.set_lrs(jobs, &members)
-    }
-
-    /// Which member each parameter is, or none if it is new.
-    fn members_of(&self, jobs: &[Job]) -> Vec<Option<usize>> {
-        jobs.iter().map(|job| self.index.get(&job.id).copied()).collect()
+        self.set_lrs(&updates)
     }
 
     /// Whether parameters of one group have one learning rate still.
-    fn lrs_fit(&self, jobs: &[Job], members: &[Option<usize>]) -> bool {
+    fn lrs_fit(&self, updates: &[Update<'_>]) -> bool {
         let mut lrs = vec![None; self.groups.len()];
-        jobs.iter().zip(members).all(|(job, member)| match *member {
+        updates.iter().all(|&Update { job, member, .. }| match member {
             Some(member) => *lrs[self.members[member].group].get_or_insert(job.lr) == job.lr,
             None => true,
         })
@@ -119,16 +123,10 @@ impl Engine {
     }
 
     /// Tells the core where known parameters lie now.
-    fn place(
-        &mut self,
-        jobs: &[Job],
-        places: &[Places],
-        members: &[Option<usize>],
-    ) -> Result<(), Error> {
+    fn place(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        let known = members.iter().zip(jobs).zip(places);
-        let moved = known.filter_map(|((member, job), places)| {
-            let index = (*member)?;
+        let moved = updates.iter().filter_map(|&Update { job, places, member }| {
+            let index = member?;
             let member = &self.members[index];
             let moved = member.left || !member.place.is(places);
             moved.then(|| (index, job.len(), Place::of(places)))
@@ -148,17 +146,11 @@ impl Engine {
     }
 
     /// Tells the core of new parameters.
-    fn add(
-        &mut self,
-        jobs: &[Job],
-        places: &[Places],
-        members: &[Option<usize>],
-    ) -> Result<(), Error> {
+    fn add(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
         let mut new: Vec<(Group, Vec<(&Job, Place)>)> = Vec::new();
-        let unknown = jobs.iter().zip(places).zip(members).filter(|(_, member)| member.is_none());
-        for ((job, place), _) in unknown {
+        for &Update { job, places, .. } in updates.iter().filter(|new| new.member.is_none()) {
             let same = |(group, _): &(Group, _)| (group.rule, group.lr) == (job.group, job.lr);
-            let place = Place::of(place);
+            let place = Place::of(places);
             match new.iter().position(same) {
                 Some(index) => new[index].1.push((job, place)),
                 None => new.push((Group { rule: job.group, lr: job.lr }, vec![(job, place)])),
@@ -228,10 +220,10 @@ impl Engine {
     }
 
     /// Takes the parameters that this step does not update from their places, which Burn may have given to others.
-    fn leave(&mut self, members: &[Option<usize>]) -> Result<(), Error> {
+    fn leave(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for member in members.iter().flatten() {
-            let member = &mut self.members[*member];
+        for member in updates.iter().filter_map(|update| update.member) {
+            let member = &mut self.members[member];
             (member.round, member.away) = (self.round, false);
         }
         let left = |member: &&mut Member| !member.left && member.round < self.round;
@@ -243,10 +235,10 @@ impl Engine {
     }
 
     /// Lets parameters that were left take part again.
-    fn take_up(&mut self, members: &[Option<usize>]) -> Result<(), Error> {
+    fn take_up(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for member in members.iter().flatten() {
-            let member = &mut self.members[*member];
+        for member in updates.iter().filter_map(|update| update.member) {
+            let member = &mut self.members[member];
             if member.left {
                 optimizer.set_frozen([member.name.as_str()], false)?;
                 member.left = false;
@@ -255,10 +247,10 @@ impl Engine {
         Ok(())
     }
 
-    fn set_lrs(&mut self, jobs: &[Job], members: &[Option<usize>]) -> Result<(), Error> {
+    fn set_lrs(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for (job, member) in jobs.iter().zip(members) {
-            let Some(member) = *member else { continue };
+        for &Update { job, member, .. } in updates {
+            let Some(member) = member else { continue };
             let at = self.members[member].group;
             let group = &mut self.groups[at];
             if group.lr != job.lr {
