@@ -2,7 +2,7 @@
 
 use crate::config::FusedConfig;
 use crate::error::Error;
-use crate::seam::{self, Name, Primitive, Tensors};
+use crate::seam::{self, Name, Tensors};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{ModuleMapper, Param, ParamId};
 use burn::optim::GradAdaptor;
@@ -45,8 +45,6 @@ pub(crate) struct Collector<'a> {
     /// Whether no step has seen a parameter yet.
     is_new: &'a dyn Fn(ParamId) -> bool,
     path: Vec<String>,
-    /// What copies are made of: fusion would make a copy in the place of what nobody holds.
-    old: Vec<Primitive>,
     batches: Vec<Batch>,
     error: Option<Error>,
 }
@@ -58,13 +56,12 @@ impl<'a> Collector<'a> {
         grads: GradAdaptor,
         is_new: &'a dyn Fn(ParamId) -> bool,
     ) -> Self {
-        let (path, old, batches) = (Vec::new(), Vec::new(), Vec::new());
-        Self { config, lr, grads, is_new, path, old, batches, error: None }
+        Self { config, lr, grads, is_new, path: Vec::new(), batches: Vec::new(), error: None }
     }
 
-    /// What was found, by device, and what must live until the step; or the first thing that does not fit.
-    pub fn finish(self) -> Result<(Vec<Batch>, Vec<Primitive>), Error> {
-        self.error.map_or(Ok((self.batches, self.old)), Err)
+    /// What was found, by device, or the first thing that does not fit.
+    pub fn finish(self) -> Result<Vec<Batch>, Error> {
+        self.error.map_or(Ok(self.batches), Err)
     }
 
     /// Notes a parameter with its gradient and gives it back, in memory of its own.
@@ -82,7 +79,9 @@ impl<'a> Collector<'a> {
         }
         let context = Context::of(&param);
         let job = self.job(id, path, param.dims().to_vec());
-        let (param, name) = seam::unshared(self.settled(&job, param.inner()));
+        // Among others of Burn's, where it is likely to share a dispatch with them.
+        let anew = job.len() <= SMALL && (self.is_new)(id);
+        let (param, name) = seam::unshared(param.inner(), anew);
         if job.len() > 0 {
             self.note(job, device, name, grad.inner());
         }
@@ -93,15 +92,6 @@ impl<'a> Collector<'a> {
         let group = self.config.group_of(id, &path);
         let lr = self.lr.lr_from_param(id, Some(&path));
         Job { id, path, shape, group, lr }
-    }
-
-    /// The parameter among others of Burn's, where it is likely to share a dispatch with them.
-    fn settled<const D: usize>(&mut self, job: &Job, param: Tensor<D>) -> Tensor<D> {
-        if job.len() > SMALL || !(self.is_new)(job.id) {
-            return param;
-        }
-        self.old.extend(seam::primitive(param.clone()));
-        seam::copy(param)
     }
 
     fn note<const D: usize>(

@@ -75,7 +75,7 @@ impl FusedOptimizer {
         let is_new = |id| !self.engines.iter().any(|(_, engine)| engine.knows(id));
         let mut collector = Collector::new(&self.config, lr.into(), grads.into(), &is_new);
         let module = module.map(&mut collector);
-        match collector.finish().and_then(|(batches, _old)| self.update(batches)) {
+        match collector.finish().and_then(|batches| self.update(batches)) {
             Ok(()) => Ok(module),
             Err(error) => Err(Refused { module, error }),
         }

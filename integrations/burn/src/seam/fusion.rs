@@ -2,7 +2,8 @@
 //! make it have run.
 //!
 //! Names are resolved all at once, by one operation of our own in the stream of operations. It sees in the server's list
-//! whether a parameter's allocation has other owners, and puts a copy there under the same name if it has.
+//! whether a parameter's allocation has other owners, and puts a copy there under the same name if it has, or if the parameter
+//! is to move anyway.
 
 use super::{Handle, Places, Tensors, burn_error, into_contiguous, owned, resources};
 use crate::error::Error;
@@ -19,21 +20,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) type Primitive = FusionTensor<FusionCubeRuntime>;
 
-/// A tensor's name: good as long as the tensor lives.
-pub(crate) type Name = TensorIr;
+/// A parameter's name: good as long as the tensor lives.
+pub(crate) struct Name {
+    tensor: TensorIr,
+    /// It moves, even if nobody shares its memory.
+    anew: bool,
+}
 
 /// The tensor's name, and whether this is its only handle, on this thread's stream.
-pub(super) fn name<const D: usize>(tensor: &Tensor<D>) -> Result<(Name, bool), String> {
+pub(super) fn name<const D: usize>(tensor: &Tensor<D>, anew: bool) -> Result<(Name, bool), String> {
     let sole = tensor.can_mut();
     let tensor = super::primitive(tensor.clone())?;
     // Of a tensor of another thread, this thread would see a view under another name.
     let here = tensor.stream == StreamId::current();
     // A read-only name would count as an owner.
-    let name = TensorIr { status: TensorStatus::ReadWrite, ..tensor.to_ir_out() };
-    Ok((name, sole && here))
+    let tensor = TensorIr { status: TensorStatus::ReadWrite, ..tensor.to_ir_out() };
+    Ok((Name { tensor, anew }, sole && here))
 }
 
-pub(crate) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.mul_scalar(1.0)
 }
 
@@ -65,30 +70,33 @@ pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
 /// Where the named tensors lie, every parameter in memory of its own.
 fn resolve(
     params: &[Name],
-    grads: &[Name],
+    grads: &[TensorIr],
     handles: &mut HandleContainer<CubeFusionHandle>,
 ) -> Result<Vec<Places>, Error> {
     let mut allocations = Vec::with_capacity(params.len());
     for (param, grad) in params.iter().zip(grads) {
         allocations.push([parameter(param, handles), gradient(grad, handles)]);
     }
-    let any = handles.get_handle_ref(&params[0].id).map(|known| known.client.clone());
+    let any = handles.get_handle_ref(&params[0].tensor.id).map(|known| known.client.clone());
     let client = any.ok_or_else(|| burn_error("a parameter has no memory".to_owned()))?;
     resources(&client, allocations)
 }
 
 /// The parameter's memory, which is its own from now on.
 fn parameter(name: &Name, handles: &mut HandleContainer<CubeFusionHandle>) -> Handle {
-    if let Some(known) = contiguous(name, handles).filter(|handle| handle.can_mut()) {
+    let Name { tensor: name, anew } = name;
+    let known = contiguous(name, handles).filter(|handle| !anew && handle.can_mut());
+    if let Some(known) = known {
         return known.clone();
     }
-    let tensor = owned(handles.get_float_tensor::<CubeBackend>(name));
+    let tensor = handles.get_float_tensor::<CubeBackend>(name);
+    let tensor = owned(if *anew { tensor.copy() } else { tensor });
     handles.register_float_tensor::<CubeBackend>(&name.id, tensor.clone());
     tensor.handle
 }
 
 /// The gradient's memory, which the operation's end frees if this was the last use.
-fn gradient(name: &Name, handles: &mut HandleContainer<CubeFusionHandle>) -> Handle {
+fn gradient(name: &TensorIr, handles: &mut HandleContainer<CubeFusionHandle>) -> Handle {
     if let Some(known) = contiguous(name, handles) {
         return known.clone();
     }
@@ -97,7 +105,7 @@ fn gradient(name: &Name, handles: &mut HandleContainer<CubeFusionHandle>) -> Han
 
 /// A tensor's memory, if its elements lie one after the other.
 fn contiguous<'a>(
-    name: &Name,
+    name: &TensorIr,
     handles: &'a HandleContainer<CubeFusionHandle>,
 ) -> Option<&'a Handle> {
     let known = handles.get_handle_ref(&name.id)?;

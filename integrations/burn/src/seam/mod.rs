@@ -23,7 +23,7 @@ use burn_cubecl::cubecl::wgpu::{AutoCompiler, WgpuResource, WgpuServer};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-pub(crate) use backend::{Name, Primitive, copy};
+pub(crate) use backend::{Name, Primitive};
 
 /// A parameter with its gradient, as Burn holds them.
 pub(crate) struct Tensors {
@@ -52,13 +52,17 @@ pub(crate) struct Places {
     pub grad: Place,
 }
 
-/// A parameter that no other handle of Burn's shares, itself or a copy; and its name, or what it is instead.
-pub(crate) fn unshared<const D: usize>(param: Tensor<D>) -> (Tensor<D>, Result<Name, String>) {
-    match backend::name(&param) {
+/// A parameter that no other handle of Burn's shares, itself or a copy; and its name, or what it is instead. In other
+/// memory than before if `anew`.
+pub(crate) fn unshared<const D: usize>(
+    param: Tensor<D>,
+    anew: bool,
+) -> (Tensor<D>, Result<Name, String>) {
+    match backend::name(&param, anew) {
         Ok((name, true)) => (param, Ok(name)),
         Ok((_, false)) => {
-            let copy = copy(param);
-            let name = backend::name(&copy).map(|(name, _)| name);
+            let copy = backend::copy(param);
+            let name = backend::name(&copy, false).map(|(name, _)| name);
             (copy, name)
         }
         Err(found) => (param, Err(found)),

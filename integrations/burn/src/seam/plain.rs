@@ -10,16 +10,17 @@ pub(crate) type Primitive = CubeTensor;
 /// A tensor's allocation.
 pub(crate) type Name = CubeTensor;
 
-/// The tensor's allocation, and whether nobody else sees it and its elements lie one after the other.
-pub(super) fn name<const D: usize>(tensor: &Tensor<D>) -> Result<(Name, bool), String> {
+/// The tensor's allocation, and whether it will do: it need not move, nobody else sees it and its elements lie one after
+/// the other.
+pub(super) fn name<const D: usize>(tensor: &Tensor<D>, anew: bool) -> Result<(Name, bool), String> {
     let sole = tensor.can_mut();
     let tensor = primitive(tensor.clone())?;
     // A tiled tensor's strides order tiles, not elements.
     let plain = !tensor.meta.is_tiled() && tensor.is_contiguous();
-    Ok((tensor, sole && plain))
+    Ok((tensor, !anew && sole && plain))
 }
 
-pub(crate) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     match primitive(tensor.clone()) {
         Ok(tensor) => Tensor::from_primitive::<Cube>(owned(tensor)),
         Err(_) => tensor,
