@@ -148,6 +148,13 @@ impl Bag {
         register(&mut grads, &self.bias, step * 10 + 9);
         grads
     }
+
+    /// The values of these gradients, in the order of the parameters.
+    pub fn grad_values(&self, grads: &GradientsParams) -> Vec<Vec<f32>> {
+        let weight = |weight: &Param<Tensor<2>>| data(grads.get::<2>(weight.id).unwrap());
+        let bias = data(grads.get::<1>(self.bias.id).unwrap());
+        self.weights.iter().map(weight).chain([bias]).collect()
+    }
 }
 
 pub fn parameter<const D: usize>(

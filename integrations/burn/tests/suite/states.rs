@@ -1,9 +1,9 @@
 //! States survive clones, moves, saving and loading.
 
 use crate::common::{Bag, bits, device, other_device, values};
+use crate::rules::every_rule;
 use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer, OptimizerRecord};
-use wgpu_optim_burn::rules;
 use wgpu_optim_burn::{Fuse, FusedConfig, FusedOptimizer};
 
 fn steps(mut model: Bag, optimizer: &mut FusedOptimizer, steps: std::ops::Range<usize>) -> Bag {
@@ -27,8 +27,10 @@ fn resumed(rule: &FusedConfig, by: impl Fn(FusedOptimizer, FusedOptimizer) -> Fu
 
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
-    for rule in rules::all() {
-        resumed(&FusedConfig::new(rule), |first, second| second.load_record(first.to_record()));
+    for rule in every_rule() {
+        let config = FusedConfig::new(rule);
+        resumed(&config, |first, second| second.load_record(first.to_record()));
+        resumed(&config, |first, second| second.from_bytes(first.into_bytes().unwrap()).unwrap());
     }
 }
 
