@@ -2,11 +2,11 @@
 
 use crate::config::FusedConfig;
 use crate::error::Error;
-use crate::seam::{self, Name, Tensors};
+use crate::seam::{self, Name, Search, Tensors};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{ModuleMapper, Param, ParamId};
 use burn::optim::GradAdaptor;
-use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Tensor};
+use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Shape, Tensor};
 
 /// Elements of the largest parameter that is copied, once, to lie among others: a module's initializers give each parameter
 /// a buffer of its own, and so a dispatch. Of a larger one's time a dispatch is a small part.
@@ -18,7 +18,7 @@ pub(crate) struct Job {
     pub id: ParamId,
     /// Its path in the module.
     pub path: String,
-    pub shape: Vec<usize>,
+    pub shape: Shape,
     /// Its group in the config.
     pub group: usize,
     pub lr: f64,
@@ -26,15 +26,15 @@ pub(crate) struct Job {
 
 impl Job {
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.num_elements()
     }
 }
 
-/// The parameters on one device.
+/// The parameters on one device, and the search for where they lie.
 pub(crate) struct Batch {
     pub device: Device,
     pub jobs: Vec<Job>,
-    pub tensors: Vec<Tensors>,
+    pub search: Search,
 }
 
 /// Walks over a module, leaving every parameter as it was, but in memory of its own if it has a gradient.
@@ -44,7 +44,10 @@ pub(crate) struct Collector<'a> {
     grads: GradAdaptor,
     /// Whether no step has seen a parameter yet.
     is_new: &'a dyn Fn(ParamId) -> bool,
-    path: Vec<String>,
+    /// Of the module that the walk is in.
+    path: String,
+    /// Where the paths of the modules around it end.
+    ends: Vec<usize>,
     batches: Vec<Batch>,
     error: Option<Error>,
 }
@@ -56,7 +59,16 @@ impl<'a> Collector<'a> {
         grads: GradAdaptor,
         is_new: &'a dyn Fn(ParamId) -> bool,
     ) -> Self {
-        Self { config, lr, grads, is_new, path: Vec::new(), batches: Vec::new(), error: None }
+        Self {
+            config,
+            lr,
+            grads,
+            is_new,
+            path: String::new(),
+            ends: Vec::new(),
+            batches: Vec::new(),
+            error: None,
+        }
     }
 
     /// What was found, by device, or the first thing that does not fit.
@@ -72,23 +84,25 @@ impl<'a> Collector<'a> {
         param: Tensor<D>,
         grad: Tensor<D>,
     ) -> Tensor<D> {
-        let path = self.path.join(".");
-        if let Err(error) = check(&path, &param, &grad) {
+        if let Err(error) = check(&self.path, &param, &grad) {
             self.error.get_or_insert(error);
             return param;
         }
         let context = Context::of(&param);
-        let job = self.job(id, path, param.dims().to_vec());
+        let job = self.job(id, param.shape());
         // Among others of Burn's, where it is likely to share a dispatch with them.
         let anew = job.len() <= SMALL && (self.is_new)(id);
         let (param, name) = seam::unshared(param.inner(), anew);
-        if job.len() > 0 {
-            self.note(job, device, name, grad.inner());
+        if job.len() > 0
+            && let Err(error) = self.note(job, device, name, grad.inner())
+        {
+            self.error.get_or_insert(error);
         }
         context.restore(param, id)
     }
 
-    fn job(&self, id: ParamId, path: String, shape: Vec<usize>) -> Job {
+    fn job(&self, id: ParamId, shape: Shape) -> Job {
+        let path = self.path.clone();
         let group = self.config.group_of(id, &path);
         let lr = self.lr.lr_from_param(id, Some(&path));
         Job { id, path, shape, group, lr }
@@ -100,33 +114,25 @@ impl<'a> Collector<'a> {
         device: Device,
         param: Result<Name, String>,
         grad: Tensor<D>,
-    ) {
+    ) -> Result<(), Error> {
         let grad = match &self.config.groups[job.group].clipping {
             Some(clipping) => clipping.clip_gradient(grad),
             None => grad,
         };
-        match param.and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? })) {
-            Ok(tensors) => {
-                let batch = self.batch(device);
-                batch.jobs.push(job);
-                batch.tensors.push(tensors);
-            }
-            Err(found) => {
-                let error = unfit(
-                    &job.path,
-                    "a tensor on a wgpu device",
-                    found,
-                    "Move the model to a wgpu device",
-                );
-                self.error.get_or_insert(error);
-            }
-        }
+        let tensors = param.and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? }));
+        let tensors = tensors.map_err(|found| {
+            let remedy = "Move the model to a wgpu device";
+            unfit(&job.path, "a tensor on a wgpu device", found, remedy)
+        })?;
+        let batch = self.batch(device);
+        batch.jobs.push(job);
+        batch.search.add(tensors)
     }
 
     fn batch(&mut self, device: Device) -> &mut Batch {
         let index = self.batches.iter().position(|batch| batch.device == device);
         let index = index.unwrap_or_else(|| {
-            self.batches.push(Batch { device, jobs: Vec::new(), tensors: Vec::new() });
+            self.batches.push(Batch { device, jobs: Vec::new(), search: Search::default() });
             self.batches.len() - 1
         });
         &mut self.batches[index]
@@ -135,11 +141,15 @@ impl<'a> Collector<'a> {
 
 impl ModuleMapper for Collector<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
+        self.ends.push(self.path.len());
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.path.truncate(self.ends.pop().unwrap_or(0));
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

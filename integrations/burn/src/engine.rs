@@ -185,7 +185,7 @@ impl Engine {
                 id: job.id,
                 name: name(job),
                 path: job.path.clone(),
-                shape: job.shape.clone(),
+                shape: job.shape.to_vec(),
                 group: self.groups.len(),
                 place,
                 round: self.round,

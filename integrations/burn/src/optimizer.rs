@@ -5,7 +5,6 @@ use crate::config::FusedConfig;
 use crate::device;
 use crate::engine::Engine;
 use crate::error::{Error, Refused};
-use crate::seam;
 use crate::state::{self, State};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ParamId};
@@ -82,12 +81,12 @@ impl FusedOptimizer {
     }
 
     fn update(&mut self, batches: Vec<Batch>) -> Result<(), Error> {
-        for Batch { device, jobs, tensors } in batches {
+        for Batch { device, jobs, search } in batches {
             let engine = self.engine(device, &jobs[0].path)?;
             for job in &jobs {
                 self.bring(engine, job.id)?;
             }
-            let places = seam::places(tensors)?;
+            let places = search.places()?;
             self.engines[engine].1.step(&jobs, &places)?;
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Burn with fusion: a tensor is a name, which the fusion server turns into an allocation once the operations that
 //! make it have run.
 //!
-//! Names are resolved all at once, by one operation of our own in the stream of operations. It sees in the server's list
-//! whether a parameter's allocation has other owners, and puts a copy there under the same name if it has, or if the parameter
+//! Names are resolved many at once, by operations of our own in the stream of operations. They see in the server's list
+//! whether a parameter's allocation has other owners, and put a copy there under the same name if it has, or if the parameter
 //! is to move anyway.
 
 use super::{Handle, Places, Tensors, burn_error, into_contiguous, owned, resources};
@@ -13,6 +13,7 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::std::tensor::is_contiguous;
 use burn_cubecl::fusion::{CubeFusionHandle, FusionCubeRuntime};
 use burn_fusion::FusionTensor;
+use burn_fusion::client::GlobalFusionClient;
 use burn_fusion::custom::{
     CustomOpIr, HandleContainer, OperationFn, OperationIr, StreamId, TensorIr,
 };
@@ -42,29 +43,49 @@ pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.mul_scalar(1.0)
 }
 
-pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
+/// What an operation of ours finds, once it has run.
+pub(crate) struct Answer {
+    client: GlobalFusionClient<FusionCubeRuntime>,
+    places: Arc<Mutex<Option<Result<Vec<Places>, Error>>>>,
+}
+
+pub(super) fn ask(tensors: Vec<Tensors>) -> Result<Answer, Error> {
     let client = tensors[0].grad.client.clone();
     // What was asked before runs before, whatever order fusion would find.
-    client.try_sync(|| ()).map_err(|error| burn_error(format!("{error:?}")))?;
+    drain(&client)?;
     let (params, grads): (Vec<_>, Vec<_>) =
         tensors.into_iter().map(|Tensors { param, grad }| (param, grad.into_ir())).unzip();
     // The parameters outlive the operation, and all that makes them has run: only the gradients, which it is
     // the last to use, need to be told.
     let operation = CustomOpIr::new("wgpu-optim", &grads, &[]);
-    let answer = Arc::new(Mutex::new(None));
+    let places = Arc::new(Mutex::new(None));
     let resolve = {
-        let answer = answer.clone();
+        let places = places.clone();
         OperationFn(move |handles: &mut HandleContainer<CubeFusionHandle>| {
-            *lock(&answer) = Some(resolve(&params, &grads, handles));
+            *lock(&places) = Some(resolve(&params, &grads, handles));
             Ok(())
         })
     };
     client.register(StreamId::current(), OperationIr::Custom(operation), resolve);
-    client.try_sync(|| ()).map_err(|error| burn_error(format!("{error:?}")))?;
-    let answer = lock(&answer).take();
-    answer.unwrap_or_else(|| {
-        Err(burn_error("an operation that the step needs has failed".to_owned()))
-    })
+    client.flush_queue();
+    Ok(Answer { client, places })
+}
+
+pub(super) fn places(answers: Vec<Answer>) -> Result<Vec<Places>, Error> {
+    if let Some(last) = answers.last() {
+        drain(&last.client)?;
+    }
+    let places = |answer: Answer| {
+        let failed = || burn_error("an operation that the step needs has failed".to_owned());
+        lock(&answer.places).take().ok_or_else(failed)?
+    };
+    let places: Vec<_> = answers.into_iter().map(places).collect::<Result<_, _>>()?;
+    Ok(places.into_iter().flatten().collect())
+}
+
+/// Waits until Burn's server has launched all that this thread asked for.
+fn drain(client: &GlobalFusionClient<FusionCubeRuntime>) -> Result<(), Error> {
+    client.try_sync(|| ()).map_err(|error| burn_error(format!("{error:?}")))
 }
 
 /// Where the named tensors lie, every parameter in memory of its own.

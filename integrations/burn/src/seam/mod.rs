@@ -23,7 +23,7 @@ use burn_cubecl::cubecl::wgpu::{AutoCompiler, WgpuResource, WgpuServer};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-pub(crate) use backend::{Name, Primitive};
+pub(crate) use backend::{Answer, Name, Primitive};
 
 /// A parameter with its gradient, as Burn holds them.
 pub(crate) struct Tensors {
@@ -74,9 +74,38 @@ pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> Result<Primitive, 
     tensor.try_into_primitive::<Cube>().map_err(|error| format!("{error:?}"))
 }
 
-/// Where tensors of one device lie, once all that Burn was asked to do with them is submitted.
-pub(crate) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
-    if tensors.is_empty() { Ok(Vec::new()) } else { backend::places(tensors) }
+/// Tensors of which Burn is asked at once where they lie: its server looks for them while the walk over the module
+/// goes on.
+const AT_ONCE: usize = 256;
+
+/// A search for where tensors of one device lie.
+#[derive(Default)]
+pub(crate) struct Search {
+    /// Those that Burn was not asked for yet.
+    tensors: Vec<Tensors>,
+    answers: Vec<Answer>,
+}
+
+impl Search {
+    pub fn add(&mut self, tensors: Tensors) -> Result<(), Error> {
+        self.tensors.push(tensors);
+        if self.tensors.len() < AT_ONCE { Ok(()) } else { self.ask() }
+    }
+
+    fn ask(&mut self) -> Result<(), Error> {
+        let tensors = std::mem::replace(&mut self.tensors, Vec::with_capacity(AT_ONCE));
+        self.answers.push(backend::ask(tensors)?);
+        Ok(())
+    }
+
+    /// Where the tensors lie, in the order in which they were added, once all that Burn was asked to do with them is
+    /// submitted.
+    pub fn places(mut self) -> Result<Vec<Places>, Error> {
+        if !self.tensors.is_empty() {
+            self.ask()?;
+        }
+        backend::places(self.answers)
+    }
 }
 
 /// The tensor in contiguous memory that is its own.

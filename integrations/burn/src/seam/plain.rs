@@ -1,6 +1,8 @@
 //! Burn without fusion: a tensor is its allocation.
 
-use super::{CubeTensor, Places, Tensors, into_contiguous, owned, primitive, resources};
+use super::{
+    Client, CubeTensor, Handle, Places, Tensors, into_contiguous, owned, primitive, resources,
+};
 use crate::error::Error;
 use burn::tensor::Tensor;
 use burn_cubecl::Cube;
@@ -27,11 +29,22 @@ pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     }
 }
 
-pub(super) fn places(tensors: Vec<Tensors>) -> Result<Vec<Places>, Error> {
+/// Allocations of a parameter and its gradient, which are asked for their places at the end: there is no server to look
+/// for them meanwhile.
+pub(crate) struct Answer {
+    client: Client,
+    handles: Vec<[Handle; 2]>,
+}
+
+pub(super) fn ask(tensors: Vec<Tensors>) -> Result<Answer, Error> {
     let client = tensors[0].grad.client.clone();
-    let handles = tensors
-        .into_iter()
-        .map(|Tensors { param, grad }| [param.handle, into_contiguous(grad).handle]);
+    let handles = |Tensors { param, grad }| [param.handle, into_contiguous(grad).handle];
+    Ok(Answer { client, handles: tensors.into_iter().map(handles).collect() })
+}
+
+pub(super) fn places(answers: Vec<Answer>) -> Result<Vec<Places>, Error> {
+    let client = answers.first().map(|answer| answer.client.clone());
     // Kernels that make gradients contiguous are launched before the first place is asked for.
-    resources(&client, handles.collect())
+    let handles = answers.into_iter().flat_map(|answer| answer.handles).collect();
+    client.map_or(Ok(Vec::new()), |client| resources(&client, handles))
 }
