@@ -1,10 +1,11 @@
-//! The tables of blocks, which the GPU writes itself: the host knows pieces, of which there are as many as
-//! parameters, and a model has a block for every 256 elements.
+//! The tables of blocks. The host knows pieces, of which there are as many as parameters, and a model has a block for
+//! every 256 elements: the host writes the tables of small models, and the GPU those of large ones.
 
 use super::coefficients::Bound;
 use super::kernel::{Compiler, Key};
-use super::tables::{Tables, create, packed};
+use super::tables::{Tables, create, packed, written};
 use crate::error::Error;
+use crate::format::{BLOCK, LIVE_BITS};
 use crate::plan::{Dispatch, Limits};
 use crate::reduction::Reduction;
 use crate::shader::WORKGROUP_SIZE;
@@ -14,6 +15,13 @@ const ROW_BYTES: u64 = 16;
 
 /// Bytes of a block's place among the partial sums, and its tensor's index.
 const TENSOR_BYTES: u64 = 8;
+
+/// The most rows that the host writes: 4 Mi elements' in whole blocks. Writing more takes it longer than to have them
+/// written.
+const MOST_BY_HOST: u64 = 1 << 14;
+
+const ROWS: &str = "wgpu-optim blocks";
+const TENSORS: &str = "wgpu-optim blocks' tensors";
 
 /// The tables of all dispatches, in as few buffers as a binding allows.
 pub(super) struct Blocks {
@@ -29,8 +37,7 @@ struct Shard {
 }
 
 impl Blocks {
-    /// Makes the tables, in a submission of its own: whatever the caller does with the commands of a step,
-    /// the next one finds them. To be called within an error scope.
+    /// Makes the tables. To be called within an error scope.
     pub fn new(
         compiler: &mut Compiler,
         queue: &wgpu::Queue,
@@ -47,29 +54,12 @@ impl Blocks {
         for (dispatch, &(shard, first, _)) in dispatches.iter().zip(&places) {
             pieces[shard].extend(dispatch.piece_words(first as u32, sums));
         }
-        let nearest: Vec<_> = pieces.iter().zip(&sizes).map(nearest).collect();
-        let pieces = Tables::new(&compiler.device, &pieces);
-        let nearest = Tables::new(&compiler.device, &nearest);
-        let table = |label, size| create(&compiler.device, label, size, false);
-        let shard = |&rows: &u64| Shard {
-            rows: table("wgpu-optim blocks", rows * ROW_BYTES),
-            tensors: reduction.map(|_| table("wgpu-optim blocks' tensors", rows * TENSOR_BYTES)),
+        let sums = reduction.is_some();
+        let shards = if sizes.iter().sum::<u64>() <= MOST_BY_HOST {
+            by_host(&compiler.device, &pieces, &sizes, sums)
+        } else {
+            by_gpu(compiler, queue, limits, &pieces, &sizes, sums)?
         };
-        let shards: Vec<_> = sizes.iter().map(shard).collect();
-
-        let mut encoder = compiler.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        for (index, (shard, rows)) in shards.iter().zip(sizes).enumerate() {
-            let buffers = [Some(&shard.rows), shard.tensors.as_ref()];
-            let buffers = buffers.into_iter().flatten().map(wgpu::Buffer::as_entire_buffer_binding);
-            let bindings =
-                [pieces.binding(index), nearest.binding(index)].into_iter().chain(buffers);
-            let grid = limits.grid(rows.div_ceil(WORKGROUP_SIZE));
-            let key = Key::Rows { sums: shard.tensors.is_some() };
-            compiler.ready(key, None, bindings, Bound::Nothing, grid)?.record_alone(&mut pass);
-        }
-        drop(pass);
-        queue.submit([encoder.finish()]);
         Ok(Self { shards, places })
     }
 
@@ -85,6 +75,75 @@ impl Blocks {
         let tensors = self.shards[shard].tensors.as_ref()?;
         Some(binding(tensors, first, count, TENSOR_BYTES))
     }
+}
+
+/// The tables that these pieces have, written by the host.
+fn by_host(
+    device: &wgpu::Device,
+    pieces: &[Vec<[u32; 8]>],
+    sizes: &[u64],
+    sums: bool,
+) -> Vec<Shard> {
+    let shard = |(pieces, &count): (&Vec<_>, &u64)| {
+        let (rows, tensors) = rows(pieces, count as usize);
+        Shard {
+            rows: written(device, ROWS, &rows),
+            tensors: sums.then(|| written(device, TENSORS, &tensors)),
+        }
+    };
+    pieces.iter().zip(sizes).map(shard).collect()
+}
+
+/// What `shaders/driver/rows.wgsl` writes: for each block its row; its first partial sum's place, and its tensor.
+fn rows(pieces: &[[u32; 8]], count: usize) -> (Vec<[u32; 4]>, Vec<[u32; 2]>) {
+    const BLOCK_LEN: u32 = BLOCK as u32;
+    // Rows between one dispatch's and the next's have no elements, and nobody reads them.
+    let (mut rows, mut tensors) = (vec![[0; 4]; count], vec![[0; 2]; count]);
+    for &[row, len, params, grads, states, entry, partial, tensor] in pieces {
+        for block in 0..len.div_ceil(BLOCK_LEN) {
+            let first = block * BLOCK_LEN;
+            let live = (len - first).min(BLOCK_LEN);
+            let at = (row + block) as usize;
+            rows[at] = [params + first, grads + first, states + first, (entry << LIVE_BITS) + live];
+            tensors[at] = [partial + block, tensor];
+        }
+    }
+    (rows, tensors)
+}
+
+/// The tables that these pieces have, written by the GPU, in a submission of its own: whatever the caller does with the
+/// commands of a step, the next one finds them.
+fn by_gpu(
+    compiler: &mut Compiler,
+    queue: &wgpu::Queue,
+    limits: &Limits,
+    pieces: &[Vec<[u32; 8]>],
+    sizes: &[u64],
+    sums: bool,
+) -> Result<Vec<Shard>, Error> {
+    let nearest: Vec<_> = pieces.iter().zip(sizes).map(nearest).collect();
+    let pieces = Tables::new(&compiler.device, pieces);
+    let nearest = Tables::new(&compiler.device, &nearest);
+    let table = |label, size| create(&compiler.device, label, size, false);
+    let shard = |&rows: &u64| Shard {
+        rows: table(ROWS, rows * ROW_BYTES),
+        tensors: sums.then(|| table(TENSORS, rows * TENSOR_BYTES)),
+    };
+    let shards: Vec<_> = sizes.iter().map(shard).collect();
+
+    let mut encoder = compiler.device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    for (index, (shard, rows)) in shards.iter().zip(sizes).enumerate() {
+        let buffers = [Some(&shard.rows), shard.tensors.as_ref()];
+        let buffers = buffers.into_iter().flatten().map(wgpu::Buffer::as_entire_buffer_binding);
+        let bindings = [pieces.binding(index), nearest.binding(index)].into_iter().chain(buffers);
+        let grid = limits.grid(rows.div_ceil(WORKGROUP_SIZE));
+        let key = Key::Rows { sums };
+        compiler.ready(key, None, bindings, Bound::Nothing, grid)?.record_alone(&mut pass);
+    }
+    drop(pass);
+    queue.submit([encoder.finish()]);
+    Ok(shards)
 }
 
 /// For each workgroup that writes rows the index of the last piece that starts at its first row or before; then

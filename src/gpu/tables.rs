@@ -17,11 +17,7 @@ impl Tables {
         let create = |&size: &u64| create(device, "wgpu-optim table", size, true);
         let buffers: Vec<_> = sizes.iter().map(create).collect();
         for (table, &(buffer, start, size)) in tables.iter().zip(&places) {
-            // Fails only if the buffer could not be created, which the error scope reports.
-            if let Ok(mut view) = buffers[buffer].slice(start..start + size).get_mapped_range_mut()
-            {
-                view.copy_from_slice(bytemuck::cast_slice(table));
-            }
+            fill(buffers[buffer].slice(start..start + size), table);
         }
         buffers.iter().for_each(wgpu::Buffer::unmap);
         Self { buffers, places }
@@ -58,6 +54,25 @@ pub(super) fn packed(
     };
     let places = tables.into_iter().map(&mut place).collect();
     (places, sizes)
+}
+
+/// A table that the host writes once, in a buffer of its own. To be called within an error scope.
+pub(super) fn written<T: bytemuck::NoUninit>(
+    device: &wgpu::Device,
+    label: &str,
+    table: &[T],
+) -> wgpu::Buffer {
+    let buffer = create(device, label, size_of_val(table) as u64, true);
+    fill(buffer.slice(..), table);
+    buffer.unmap();
+    buffer
+}
+
+fn fill<T: bytemuck::NoUninit>(slice: wgpu::BufferSlice<'_>, table: &[T]) {
+    // Fails only if the buffer could not be created, which the error scope reports.
+    if let Ok(mut view) = slice.get_mapped_range_mut() {
+        view.copy_from_slice(bytemuck::cast_slice(table));
+    }
 }
 
 /// A buffer that kernels bind, mapped if the host writes it.
