@@ -252,30 +252,31 @@ pub fn plan(layout: &Layout, entries: &[Option<Entry>], limits: &Limits) -> Vec<
     for (param, entry) in order {
         let segment = &layout.segments[param];
         let arrays = [&segment.params, &segment.grads, &segment.states];
-        for (buffers, first, len, offsets) in common_runs(arrays.map(Vec::as_slice)) {
+        each_common_run(arrays.map(Vec::as_slice), |buffers, first, len, offsets| {
             planner.add(entry, buffers, Piece { param, entry: entry.index, first, len, offsets });
-        }
+        });
     }
     planner.finish()
 }
 
-/// Cuts three arrays' runs into stretches that are consecutive in all three: their buffers, first
+/// Cuts three arrays' runs into stretches that are consecutive in all three, and hands out their buffers, first
 /// element, length, and offsets.
-fn common_runs(arrays: [&[Run]; 3]) -> Vec<([BufferId; 3], u64, u64, [u64; 3])> {
-    let mut stretches = Vec::new();
+fn each_common_run(
+    arrays: [&[Run]; 3],
+    mut use_run: impl FnMut([BufferId; 3], u64, u64, [u64; 3]),
+) {
     let mut index = [0; 3];
     let mut first = 0;
     while index.iter().zip(arrays).all(|(&i, runs)| i < runs.len()) {
         let runs: [Run; 3] = std::array::from_fn(|k| arrays[k][index[k]]);
         let end = runs.map(|run| run.first + run.len).into_iter().min().unwrap_or(first);
         let offsets = runs.map(|run| run.offset + (first - run.first) * ELEMENT_BYTES);
-        stretches.push((runs.map(|run| run.buffer), first, end - first, offsets));
+        use_run(runs.map(|run| run.buffer), first, end - first, offsets);
         for (i, run) in index.iter_mut().zip(runs) {
             *i += usize::from(run.first + run.len == end);
         }
         first = end;
     }
-    stretches
 }
 
 struct Planner<'a> {

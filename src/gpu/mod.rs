@@ -42,7 +42,8 @@ use scratch::Scratch;
 /// It owns its states; parameters and gradients stay in your buffers ([`Param::buffers`]) or live in
 /// an arena of its own. After [`Builder::build`] it creates nothing on the GPU, never submits, polls or
 /// waits, except where a method says so, and in the first step after something moved, was added or frozen, which
-/// makes and submits the tables that its kernels read.
+/// makes the tables that its kernels read. Beyond about 4 million elements the GPU writes those tables, in a submission of
+/// their own.
 ///
 /// What is recorded must be submitted: the optimizer counts a step when it records it. Steps recorded
 /// one after another take effect in the order of their submission, each with the learning rate it

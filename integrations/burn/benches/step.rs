@@ -26,7 +26,7 @@ use wgpu_optim_burn::{FusedConfig, FusedOptimizer};
 
 /// Steps before the measured ones, in which kernels are compiled and memory is found.
 const WARM_UP: usize = 3;
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 31;
 
 #[derive(Module, Debug)]
 struct Tensors {
