@@ -135,8 +135,13 @@ pub struct Bag {
 
 impl Bag {
     pub fn new(device: &Device) -> Self {
-        let weight = |seed| parameter([3, 5 + seed], seed, device);
-        Self { weights: (0..3).map(weight).collect(), bias: parameter([70], 9, device) }
+        Self::of(3, device)
+    }
+
+    /// A bag of so many weights.
+    pub fn of(weights: usize, device: &Device) -> Self {
+        let weight = |seed| parameter([3, 5 + seed % 9], seed, device);
+        Self { weights: (0..weights).map(weight).collect(), bias: parameter([70], 9, device) }
     }
 
     /// Gradients for all parameters, new tensors each time.

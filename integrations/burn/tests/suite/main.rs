@@ -4,6 +4,7 @@ mod common;
 mod errors;
 mod groups;
 mod learner;
+mod many;
 mod matches_burn;
 mod order;
 mod ownership;
