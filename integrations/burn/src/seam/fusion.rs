@@ -46,8 +46,10 @@ pub(super) fn copy<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 /// What an operation of ours finds, once it has run.
 pub(crate) struct Answer {
     client: GlobalFusionClient<FusionCubeRuntime>,
-    places: Arc<Mutex<Option<Result<Vec<Places>, Error>>>>,
+    places: Arc<Mutex<Found>>,
 }
+
+type Found = Option<Result<Vec<Places>, Error>>;
 
 pub(super) fn ask(tensors: Vec<Tensors>) -> Result<Answer, Error> {
     let client = tensors[0].grad.client.clone();

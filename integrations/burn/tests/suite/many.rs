@@ -1,7 +1,6 @@
 //! More parameters than Burn is asked for at once: some have been found before the walk reaches others.
 
 use crate::common::{Bag, bits, device, numbers, values};
-use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Tensor;
 use wgpu_optim_burn::{Fuse, FusedOptimizer};
