@@ -20,6 +20,9 @@ const TENSOR_BYTES: u64 = 8;
 /// written.
 const MOST_BY_HOST: u64 = 1 << 14;
 
+/// Elements of a block, as pieces count them.
+const BLOCK_LEN: u32 = BLOCK as u32;
+
 const ROWS: &str = "wgpu-optim blocks";
 const TENSORS: &str = "wgpu-optim blocks' tensors";
 
@@ -84,31 +87,40 @@ fn by_host(
     sizes: &[u64],
     sums: bool,
 ) -> Vec<Shard> {
-    let shard = |(pieces, &count): (&Vec<_>, &u64)| {
-        let (rows, tensors) = rows(pieces, count as usize);
-        Shard {
-            rows: written(device, ROWS, &rows),
-            tensors: sums.then(|| written(device, TENSORS, &tensors)),
-        }
+    let shard = |(pieces, &count): (&Vec<_>, &u64)| Shard {
+        rows: written(device, ROWS, &by_block(pieces, count, row)),
+        tensors: sums.then(|| written(device, TENSORS, &by_block(pieces, count, tensor))),
     };
     pieces.iter().zip(sizes).map(shard).collect()
 }
 
-/// What `shaders/driver/rows.wgsl` writes: for each block its row; its first partial sum's place, and its tensor.
-fn rows(pieces: &[[u32; 8]], count: usize) -> (Vec<[u32; 4]>, Vec<[u32; 2]>) {
-    const BLOCK_LEN: u32 = BLOCK as u32;
-    // Rows between one dispatch's and the next's have no elements, and nobody reads them.
-    let (mut rows, mut tensors) = (vec![[0; 4]; count], vec![[0; 2]; count]);
-    for &[row, len, params, grads, states, entry, partial, tensor] in pieces {
+/// Something of each block of these pieces, at its row. Rows between one dispatch's and the next's have no elements, and
+/// nobody reads them.
+fn by_block<T: Copy + Default>(
+    pieces: &[[u32; 8]],
+    count: u64,
+    of: impl Fn(&[u32; 8], u32) -> T,
+) -> Vec<T> {
+    let mut table = vec![T::default(); count as usize];
+    for piece in pieces {
+        let &[row, len, ..] = piece;
         for block in 0..len.div_ceil(BLOCK_LEN) {
-            let first = block * BLOCK_LEN;
-            let live = (len - first).min(BLOCK_LEN);
-            let at = (row + block) as usize;
-            rows[at] = [params + first, grads + first, states + first, (entry << LIVE_BITS) + live];
-            tensors[at] = [partial + block, tensor];
+            table[(row + block) as usize] = of(piece, block);
         }
     }
-    (rows, tensors)
+    table
+}
+
+/// A block's row, as `shaders/driver/rows.wgsl` writes it.
+fn row(&[_, len, params, grads, states, entry, ..]: &[u32; 8], block: u32) -> [u32; 4] {
+    let first = block * BLOCK_LEN;
+    let live = (len - first).min(BLOCK_LEN);
+    [params + first, grads + first, states + first, (entry << LIVE_BITS) + live]
+}
+
+/// The place of a block's first partial sum, and its tensor, as `shaders/driver/rows.wgsl` gives them.
+fn tensor(&[.., partial, tensor]: &[u32; 8], block: u32) -> [u32; 2] {
+    [partial + block, tensor]
 }
 
 /// The tables that these pieces have, written by the GPU, in a submission of its own: whatever the caller does with the

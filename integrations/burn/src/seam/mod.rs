@@ -89,12 +89,10 @@ pub(crate) struct Search {
 impl Search {
     pub fn add(&mut self, tensors: Tensors) -> Result<(), Error> {
         self.tensors.push(tensors);
-        if self.tensors.len() < AT_ONCE { Ok(()) } else { self.ask() }
-    }
-
-    fn ask(&mut self) -> Result<(), Error> {
-        let tensors = std::mem::replace(&mut self.tensors, Vec::with_capacity(AT_ONCE));
-        self.answers.push(backend::ask(tensors)?);
+        if self.tensors.len() == AT_ONCE {
+            let tensors = std::mem::replace(&mut self.tensors, Vec::with_capacity(AT_ONCE));
+            self.answers.push(backend::ask(tensors)?);
+        }
         Ok(())
     }
 
@@ -102,7 +100,7 @@ impl Search {
     /// submitted.
     pub fn places(mut self) -> Result<Vec<Places>, Error> {
         if !self.tensors.is_empty() {
-            self.ask()?;
+            self.answers.push(backend::ask(self.tensors)?);
         }
         backend::places(self.answers)
     }
