@@ -1,4 +1,4 @@
-//! What can go wrong, said so that it can be mended: every message names the thing, what was
+//! What can go wrong, said so that it can be corrected: every message names the thing, what was
 //! expected, what was found and what to do.
 
 use std::fmt::Display;
@@ -58,13 +58,14 @@ pub enum Error {
     Rule {
         /// The rule's name.
         rule: String,
-        /// What is wrong, where, and what the driver expects.
+        /// What is wrong, where, and what kernels expect.
         problem: String,
     },
     /// The device cannot do what the optimizer needs.
     #[error("the device offers {found} of `{limit}`, but {needed} is needed: {reason}. {remedy}")]
     Limit {
-        /// The limit's name in [`wgpu::Limits`](https://docs.rs/wgpu/latest/wgpu/struct.Limits.html).
+        /// The limit's name in
+        /// [`wgpu::Limits`](https://docs.rs/wgpu/latest/wgpu/struct.Limits.html).
         limit: &'static str,
         /// The value needed.
         needed: u64,
@@ -78,7 +79,7 @@ pub enum Error {
     /// wgpu refused to create something, or a value could not be read back.
     #[error(
         "wgpu, while {during}: {message}. If the device was lost, make another and build anew; \
-         otherwise mend what is said there"
+         otherwise correct what is said there"
     )]
     Device {
         /// What was being done.
@@ -131,7 +132,8 @@ impl Error {
 /// ```
 /// use wgpu_optim::Check;
 /// let refused = Check::new("MyRule").non_negative("lr", 0.1).decay_rate("beta", 1.5).finish();
-/// assert!(refused.unwrap_err().to_string().starts_with("MyRule: `beta` must be in [0, 1), but is 1.5."));
+/// let message = refused.unwrap_err().to_string();
+/// assert!(message.starts_with("MyRule: `beta` must be in [0, 1), but is 1.5."));
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "the result comes by `finish`"]

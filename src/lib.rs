@@ -1,16 +1,18 @@
-//! Fused optimizers for [wgpu]: Adam, RMSprop, AdaGrad and their relatives as WGSL compute shaders that
-//! update a whole model in a few dispatches, inside your own device, buffers and command encoder.
+//! Fused optimizers for [wgpu]: Adam, RMSprop, AdaGrad and their relatives as WGSL compute shaders
+//! that update a whole model in a few dispatches, inside your own device, buffers and command
+//! encoder.
 //!
-//! - **Recorded, not submitted.** [`Optimizer::step`] records into commands of yours. It creates
-//!   nothing on the GPU, reads nothing back, and never submits or waits.
+//! - **Recorded, not submitted.** [`Optimizer::step`](optimizer::Optimizer::step) records into
+//!   commands of yours. After `build` nothing is submitted, compiled, read back or waited for.
 //! - **Whole model, few dispatches.** A model held in one parameter and one gradient buffer is one
-//!   dispatch, whatever its number of tensors and groups. Sizes beyond 65 535 workgroups, one binding
-//!   or one buffer are cut into windows.
-//! - **Any placement.** Parameters and gradients lie in your buffers at any offset that is a multiple
-//!   of 4 bytes, or in an arena that the optimizer allocates. Nothing outside a parameter's own elements is
-//!   ever written.
+//!   dispatch, whatever its number of tensors and groups. Sizes beyond 65 535 workgroups, one
+//!   binding or one buffer are cut into windows.
+//! - **Any placement.** Parameters and gradients are in your buffers at any offset that is a
+//!   multiple of 4 bytes, or in an arena that the optimizer allocates. Nothing outside a
+//!   parameter's own elements is ever written.
 //! - **PyTorch's names, defaults and formulas**, each held to PyTorch's own trajectories.
-//! - **A CPU twin.** [`CpuOptimizer`] has the same nouns over `f32` and `f64`, serial and parallel.
+//! - **A CPU twin.** [`CpuOptimizer`] has the same methods over `f32` and `f64`, serial and
+//!   parallel.
 //!
 //! # An engine on the GPU
 //!
@@ -28,7 +30,7 @@
 //! let weights = AdamW { lr: 3e-4, weight_decay: 0.1, ..Default::default() };
 //! let biases = AdamW { weight_decay: 0.0, ..weights };
 //! let mut optimizer = Optimizer::builder()
-//!     .group(weights, [Param::new("w1", 784 * 128).buffers(w1, w1_grad)])
+//!     .group(weights, [Param::new("w1", [784, 128]).buffers(w1, w1_grad)])
 //!     .group(biases, [Param::new("b1", 128).buffers(b1, b1_grad)])
 //!     .build(device, queue)?;
 //!
@@ -75,29 +77,30 @@
 //! | without a first moment | [`RMSprop`], [`Adagrad`], [`Adadelta`] |
 //! | by signs alone | [`Rprop`] |
 //!
-//! Each one's page has its formula, states and paper; [`rules`] tells which options reproduce a run of
-//! PyTorch, optax, TensorFlow or Burn. Hyperparameters are `f64` and public; change them between steps by
-//! [`Optimizer::set_lr`] and [`Optimizer::set_rule`], which recompile nothing. Your own rule is a WGSL
-//! function and a [`Rule`].
+//! Each one's page has its formula, states and paper; [`rules`] tells which options reproduce a run
+//! of PyTorch, optax, TensorFlow or Burn. Hyperparameters are `f64` and public; change them between
+//! steps by [`Optimizer::set_lr`] and [`Optimizer::set_rule`], which recompile nothing. Your own
+//! rule is a WGSL function and a [`Rule`].
 //!
 //! # Precision
 //!
-//! Coefficients such as bias corrections are computed in f64, on the host or with the same bits on the GPU, and
-//! rounded once. On the GPU all else
-//! is f32, with WGSL's accuracy: a step is the exact one of inputs that differ by a few ulps, and the
-//! tests hold each to that. Inputs and states are meant to have magnitudes from 1e-18 to 1e18, or to be
-//! zero. Beyond, squares leave f32's range: where g² overflows, the second moment is infinite and the
-//! element stands still; where it underflows (or is flushed to zero, as GPUs may), `eps` alone divides.
-//! A NaN in a gradient makes its element's parameter and states NaN, and no other's, except where the rule
-//! has trust ratios: there it reaches its whole tensor.
+//! Coefficients such as bias corrections are computed in f64, on the host or with the same bits on
+//! the GPU, and rounded once. On the GPU all else is f32, with WGSL's accuracy: a step is the exact
+//! one of inputs that differ by a few ulps, and the tests hold each to that. Inputs and states are
+//! meant to have magnitudes from 1e-18 to 1e18, or to be zero. Beyond, squares leave f32's range:
+//! where g² overflows, the second moment is infinite and the element stands still; where it
+//! underflows (or is flushed to zero, as GPUs may), `eps` alone divides. A NaN in a gradient makes
+//! its element's parameter and states NaN, and no other's, except where the rule has trust ratios:
+//! there it reaches its whole tensor.
 //!
 //! # Around the step
 //!
-//! What training loops do around a step happens on the GPU, in the step's own commands, and nothing is read
-//! back for it:
+//! What training loops do around a step happens on the GPU, in the step's own commands, and nothing
+//! is read back for it:
 //!
 //! ```no_run
-//! # fn forward_and_backward(_: &mut wgpu_optim::wgpu::CommandEncoder, _: &wgpu_optim::wgpu::Buffer) {}
+//! # use wgpu_optim::wgpu::{Buffer, CommandEncoder};
+//! # fn forward_and_backward(_: &mut CommandEncoder, _: &Buffer) {}
 //! # fn example(device: &wgpu_optim::wgpu::Device, queue: &wgpu_optim::wgpu::Queue)
 //! #     -> Result<(), wgpu_optim::Error> {
 //! use wgpu_optim::{AdamW, GradScaler, Optimizer};
@@ -123,22 +126,22 @@
 //! - **Clipping**: [`clip_grad_norm`](Builder::clip_grad_norm) by the norm of all gradients,
 //!   [`clip_grad_norm_max`](Builder::clip_grad_norm_max) by the largest magnitude,
 //!   [`clip_grad_value`](Builder::clip_grad_value) element by element.
-//! - **Loss scaling**: [`grad_scaler`](Builder::grad_scaler) unscales gradients and skips a step whole in which
-//!   one is infinite or NaN. The GPU then counts the steps, and computes what depends on the count with the
-//!   host's bits: a skipped step is as if it had never been.
+//! - **Loss scaling**: [`grad_scaler`](Builder::grad_scaler) unscales gradients and skips a step
+//!   whole in which one is infinite or NaN. The GPU then counts the steps, and computes what
+//!   depends on the count with the host's bits: a skipped step is as if it had never been.
 //! - **Accumulation**: let backward passes add to the gradients, tell their number by
 //!   [`set_micro_batches`](Optimizer::set_micro_batches), and zero gradients as the step reads them
 //!   ([`Builder::zero_grad`]) or by a command ([`Optimizer::zero_grad`]).
 //! - **Masks and groups**: [`groups_by_name`](Builder::groups_by_name),
-//!   [`lr_multiplier`](Builder::lr_multiplier), and between steps [`set_frozen`](Optimizer::set_frozen),
-//!   [`add_group`](Optimizer::add_group), [`set_buffers`](Optimizer::set_buffers) and
-//!   [`remove_buffers`](Optimizer::remove_buffers): states and step counts stay, and each parameter's count is its
-//!   own.
+//!   [`lr_multiplier`](Builder::lr_multiplier), and between steps
+//!   [`set_frozen`](Optimizer::set_frozen), [`add_group`](Optimizer::add_group),
+//!   [`set_buffers`](Optimizer::set_buffers) and [`remove_buffers`](Optimizer::remove_buffers):
+//!   states and step counts stay, and each parameter's count is its own.
 //! - **Statistics**: [`read_statistics`](Optimizer::read_statistics).
 //!
-//! In a step gradients are unscaled and averaged, then tested, then clipped by the norm, then by value. What
-//! is not asked for is in no kernel. Clipping by value, averaging and zeroing take no dispatch; what needs to
-//! know all gradients takes one more read of them and two small dispatches.
+//! In a step gradients are unscaled and averaged, then tested, then clipped by the norm, then by
+//! value. What is not asked for is in no kernel. Clipping by value, averaging and zeroing take no
+//! dispatch; what needs to know all gradients takes one more read of them and two small dispatches.
 //!
 //! # Schedules
 //!
@@ -158,46 +161,93 @@
 // A panic here would be one in the caller's training loop.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout))]
 
-mod contract;
 mod control;
 mod cpu;
-mod dyn_rule;
 mod error;
-pub mod format;
 mod gpu;
-mod groups;
-mod kernels;
-pub mod layout;
-mod number;
-mod pages;
-pub mod pattern;
-pub mod plan;
-mod power;
-pub mod program;
-pub mod reduction;
-mod request;
+mod layout;
+mod model;
+pub mod optimizer;
 mod rule;
 pub mod rules;
-mod run;
 pub mod schedule;
-pub mod shader;
-mod statistics;
-mod twins;
-mod values;
+mod shader;
 
-pub use control::GradScaler;
-pub use cpu::{CpuBuilder, CpuOptimizer};
-pub use dyn_rule::DynRule;
+pub use control::{GradScaler, NonFinite, ParameterNorms, ParameterStatistics, Statistics};
+pub use cpu::Cpu;
 pub use error::{Check, Error};
-pub use gpu::{Builder, Optimizer, Param, Readback};
-pub use number::{Number, Step};
-pub use rule::{Before, Fields, MAX_STATES, Real, Rule, StateInit};
+pub use gpu::{Gpu, Place, Readback, Slice};
+pub use model::{ParamId, ParamInfo, ParamKey, Shape, Values, pattern};
+pub use ndarray;
+pub use rule::{
+    After, Before, DynRule, Fields, NoSums, Number, Pass, Real, Rule, StateInit, Step, SumInit,
+    SumKind,
+};
 pub use rules::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, LAMB, LARS, Lion, NAdam, RAdam, RMSprop,
     Rprop, SGD,
 };
-#[doc(hidden)]
-pub use run::{Norms, Run, TrustRatio, View};
-pub use statistics::{NonFinite, ParameterNorms, ParameterStatistics, Statistics};
-pub use values::Values;
 pub use wgpu;
+
+/// A fused optimizer on the GPU: updates all parameters of a model in a few dispatches, recorded
+/// into commands of yours.
+///
+/// It owns its states; parameters and gradients stay in your buffers
+/// ([`buffers`](optimizer::Param::buffers)) or in an arena of its own. After
+/// [`build`](optimizer::Builder::build) nothing is compiled, submitted, polled or waited for,
+/// except where a method says that it submits; nothing is created but tables and bind groups in the
+/// first step after something moved, was added or frozen.
+///
+/// What is recorded must be submitted: the optimizer counts a step when it records it. Steps
+/// recorded one after another take effect in the order of their submission, each with the learning
+/// rate it was recorded with, however many share a submission. Tables and step counts that changed
+/// are recorded with each step until one of them is known to have run, so that dropped commands
+/// lose nothing but their own step.
+pub type Optimizer = optimizer::Optimizer<Gpu>;
+
+/// Builds an [`Optimizer`]: [`optimizer::Builder`] has the methods.
+pub type Builder = optimizer::Builder<Gpu>;
+
+/// A parameter of an [`Optimizer`]: one named tensor of the model, with its gradient.
+///
+/// A name and a shape make a parameter of the arena, which the optimizer allocates; that is the
+/// fastest place. [`buffers`](optimizer::Param::buffers) uses the buffers of your engine.
+pub type Param = model::Param<Place>;
+
+/// The same optimizer on the CPU, over `f32` (as the GPU computes) or `f64` (the reference).
+///
+/// It owns parameters, gradients and states.
+///
+/// ```
+/// use wgpu_optim::{CpuOptimizer, SGD};
+/// let mut optimizer = CpuOptimizer::<f64>::builder()
+///     .group(SGD { lr: 0.5, ..Default::default() }, [("w", 2)])
+///     .build()?;
+/// optimizer.set_param("w", &[1.0, -3.0])?;
+/// for _ in 0..50 {
+///     let gradient = optimizer.param("w")?.to_owned(); // of ½w²
+///     optimizer.set_grad("w", &gradient)?;
+///     optimizer.step()?;
+/// }
+/// assert!(optimizer.param("w")?.iter().all(|w| w.abs() < 1e-12));
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+pub type CpuOptimizer<T> = optimizer::Optimizer<Cpu<T>>;
+
+/// Builds a [`CpuOptimizer`]: [`optimizer::Builder`] has the methods.
+pub type CpuBuilder<T> = optimizer::Builder<Cpu<T>>;
+
+/// What the crate's own tests and benches look into. Not a part of the API: it changes without
+/// notice.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::layout::{geometry, kernels, limits, pages, phases, placement, plan, sums};
+    pub use crate::rule::{
+        AnyRun, AnyView, Instruction, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS,
+        Operation, Program, Run, View, power,
+    };
+    pub use crate::shader::{
+        Binding, Extras, Fixed, Group, Resource, RuleKernel, Shader, SumOf, fixed, rule_kernel,
+        storage_buffers,
+    };
+}

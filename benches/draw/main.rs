@@ -1,8 +1,8 @@
-//! Draws a record of benches/record: the roofline picture, and the table that the README shows.
+//! Makes the roofline picture and the README's table from a record of benches/record.
 //!
 //! ```text
 //! cargo bench --bench draw                         each device's newest record, to the terminal
-//! cargo bench --bench draw -- --write              … to docs/ and between the README's marks
+//! cargo bench --bench draw -- --write              … to docs/ and between the README's markers
 //! cargo bench --bench draw -- RECORD.json …        these records
 //! ```
 
@@ -14,7 +14,7 @@ mod table;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Between these lines the README's text is the tool's.
+/// The lines of the README between which this tool writes.
 const BEGIN: &str = "<!-- Written by `cargo bench --bench draw -- --write`. -->";
 const END: &str = "<!-- To here. -->";
 
@@ -49,21 +49,22 @@ fn root() -> PathBuf {
 fn read(path: &Path) -> Value {
     let text = std::fs::read_to_string(path)
         .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{} is no record: {e}", path.display()))
+    serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{} is not a record: {e}", path.display()))
 }
 
-/// A file's name as the README tells it.
+/// A file's name in the README.
 fn name(path: &Path, root: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 
-/// Where a record's picture lies: by its device.
+/// The path of a record's picture, named by its device.
 fn picture_of(record: &Path) -> String {
     let device = record.parent().and_then(Path::file_name).unwrap_or_default();
     format!("docs/roofline-{}.svg", device.to_string_lossy())
 }
 
-/// Each device's newest record of the step bench: the last by name, which is a date.
+/// Each device's newest record of the step bench: the last by name, since names are dates.
 fn newest(folder: &Path) -> Vec<PathBuf> {
     let is_record = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
     let of_steps = |path: &PathBuf| is_record(path) && read(path)["bench"] == "step";
@@ -78,14 +79,14 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Replaces what stands between the marks.
+/// Replaces the text between the markers.
 fn update(path: &Path, text: &str) {
     let old = std::fs::read_to_string(path).expect("the README");
     let parts = old
         .split_once(BEGIN)
         .and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
     let Some((before, after)) = parts else {
-        println!("The README has no lines\n{BEGIN}\n{END}\nto write between.");
+        println!("The README lacks the markers\n{BEGIN}\n{END}");
         return;
     };
     std::fs::write(path, format!("{before}{BEGIN}\n{text}{END}{after}")).expect("the README");

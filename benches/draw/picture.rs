@@ -1,4 +1,4 @@
-//! The roofline: bandwidth by the bytes that a step moves. A copy is the roof.
+//! The roofline picture: bandwidth by the bytes that a step moves, with a copy as the roof.
 
 use super::support::report::text;
 use super::support::series::{GPU_TIMESTAMPS, GPU_WALL};
@@ -12,7 +12,7 @@ const DARK: RGBColor = RGBColor(40, 40, 40);
 const GREY: RGBColor = RGBColor(110, 110, 110);
 const LIGHT: RGBColor = RGBColor(225, 225, 225);
 
-/// Lines by their label, with how they are drawn.
+/// The curves: name in the record, label, color and width.
 const CURVES: [(&str, &str, RGBColor, u32); 5] = [
     ("copy", "copy", RGBColor(150, 150, 150), 5),
     ("adam", "Adam", RGBColor(31, 119, 180), 2),
@@ -27,7 +27,7 @@ pub fn draw(path: &Path, record: &Value) -> Result<(), Box<dyn std::error::Error
     let curves: Vec<Vec<Point>> = CURVES.iter().map(|curve| points(record, curve.0)).collect();
     let all: Vec<Point> = curves.iter().flatten().copied().collect();
     if all.is_empty() {
-        return Err("no series on a GPU in the record".into());
+        return Err("the record has no series on a GPU".into());
     }
     let range = |of: fn(&Point) -> f64, low: f64, high: f64| {
         let values = all.iter().map(of);
@@ -89,18 +89,18 @@ fn titles(
     let subtitle = TextStyle::from((FONT, 17)).color(&GREY);
     root.draw(&Text::new("Bandwidth of a step; a copy is the roof", (92, 24), title))
         .map_err(plain)?;
-    let told = [text(device, "name"), text(device, "driver_info"), text(device, "backend")];
+    let origin = [text(device, "name"), text(device, "driver_info"), text(device, "backend")];
     let date: String = text(record, "date").chars().take(10).collect();
-    let told = format!("{}, {date}", told.join(", "));
-    Ok(root.draw(&Text::new(told, (92, 60), subtitle)).map_err(plain)?)
+    let origin = format!("{}, {date}", origin.join(", "));
+    Ok(root.draw(&Text::new(origin, (92, 60), subtitle)).map_err(plain)?)
 }
 
 fn plain(error: impl std::error::Error) -> String {
     error.to_string()
 }
 
-/// A rule's, or the copy's, bytes and bandwidth at each size of one tensor; by the device's own clock
-/// where it has one.
+/// Bytes and bandwidth of a rule, or of the copy, at each size of one tensor, by the device's clock
+/// if it has one.
 fn points(record: &Value, name: &str) -> Vec<Point> {
     let lines = || record["lines"].as_array().into_iter().flatten();
     let has_own_clock = lines().any(|line| line["series"] == GPU_TIMESTAMPS);

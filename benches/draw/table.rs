@@ -5,7 +5,7 @@ use super::support::series::{CPU_PARALLEL, CPU_SERIAL, GPU_TIMESTAMPS, GPU_WALL}
 use serde_json::Value;
 use std::fmt::Write;
 
-/// The size that the table shows.
+/// The size in the table.
 const SHAPE: &str = "1x16M";
 
 const RULES: [(&str, &str); 4] =
@@ -14,7 +14,8 @@ const RULES: [(&str, &str); 4] =
 /// Speeds by rule, then the targets that were measured.
 pub fn of(record: &Value, path: &str) -> String {
     let mut out = format!("{}\n\n", provenance(record, path));
-    out += "| rule | CPU serial | CPU parallel | GPU, wall clock | GPU, own clock | of a copy's bandwidth, in turns |\n";
+    out += "| rule | CPU serial | CPU parallel | GPU, wall clock | GPU, own clock \
+            | of a copy's bandwidth, in turns |\n";
     out += "|---|--:|--:|--:|--:|--:|\n";
     for (rule, name) in RULES {
         let speed = |series| {
@@ -65,7 +66,7 @@ fn targets(record: &Value) -> String {
     out
 }
 
-/// Device, driver, date and sources: what makes a number a measurement.
+/// Device, driver, date and commit.
 fn provenance(record: &Value, path: &str) -> String {
     let device = &record["device"];
     format!(

@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
-"""Time PyTorch's optimizer steps on the CPU or a CUDA device, one JSON line a case.
+"""Time PyTorch's optimizer steps on the CPU or a CUDA device, with one JSON line for each case.
 
 Usage: torch_step.py [--device cpu|cuda] [--reps 30]     all cases, one after another
-       torch_step.py --serve                             steps on request, in turns with another library
+       torch_step.py --serve                             steps on request, to time two libraries
 
-Fields: peer, version, device, rule, impl, shape, n (parameters), ms_median, ms_min, device_ms, gparam_s, gb_s (at the
-rule's f32 bytes a parameter). The first line is the device's copy bandwidth (bytes read plus written), the ceiling for
-all that follow.
+Fields: peer, version, device, rule, impl, shape, n (parameters), ms_median, ms_min, device_ms,
+gparam_s, gb_s (by the rule's f32 bytes for each parameter). The first line is the device's copy
+bandwidth (bytes read plus written), the upper bound for all other lines.
 
-A server reads a JSON request a line and answers with one:
+The server reads one JSON request from each line and answers each with one line:
   {"make": "a", "device": "cpu", "threads": 2, "rule": "AdamW", "impl": "fused", "sizes": [4096, …]}
   {"step": "a", "count": 3}                              → {"wall_ms": […], "device_ms": […]}
   {"drop": "a"}
 """
 import argparse, json, os, statistics, sys, time
 
-# Threads that wait must not take the cores from the other library between turns.
+# Waiting threads must not occupy the cores while the other library is timed.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 
-RULES = {  # f32 bytes moved a parameter: every input read once, every output written once
+RULES = {  # f32 bytes for each parameter: every input is read once, every output is written once
     "AdamW": (torch.optim.AdamW, dict(lr=1e-3), 28), "Adam": (torch.optim.Adam, dict(lr=1e-3), 28),
     "RMSprop": (torch.optim.RMSprop, dict(lr=1e-3), 20), "Adagrad": (torch.optim.Adagrad, dict(lr=1e-3), 20),
     "SGD": (torch.optim.SGD, dict(lr=1e-3, momentum=0.9), 20), "NAdam": (torch.optim.NAdam, dict(lr=1e-3), 28),
@@ -30,7 +30,7 @@ WARM_UP = 5
 
 
 def timed(step, count, cuda):
-    """Wall-clock milliseconds of step() with the device idle before and after, and on CUDA also the device's own time."""
+    """Milliseconds of step() from idle to idle: by the wall clock, on CUDA also by the device's."""
     wall, device = [], []
     for _ in range(count):
         if cuda:
@@ -48,7 +48,7 @@ def timed(step, count, cuda):
 
 
 def make(rule, impl, sizes, device):
-    """An optimizer over tensors of these sizes, or None where PyTorch has none of the kind or no memory."""
+    """An optimizer over tensors of these sizes, or None if PyTorch lacks it or the memory."""
     cls, options, _ = RULES[rule]
     try:
         params = [torch.nn.Parameter(torch.randn(size, device=device)) for size in sizes]

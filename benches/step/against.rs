@@ -1,4 +1,5 @@
-//! Steps in turns with what they must keep up with: a copy, a kernel by hand, PyTorch, one tensor.
+//! Steps in turns with what they are compared with: a copy, a kernel written by hand, PyTorch, and
+//! one tensor of the same size.
 
 use super::support::bench::Bench;
 use super::support::clock;
@@ -8,23 +9,23 @@ use super::support::handwritten::HandwrittenAdam;
 use super::support::record::Subject;
 use super::support::series::time;
 use super::support::shapes::Shape;
-use super::support::torch::{Torch, TorchOptimizer, Wanted};
+use super::support::torch::{Request, Torch, TorchOptimizer};
 use super::support::turns::{Contestant, take};
 use super::support::workload::{
     Placement, bytes_held, bytes_per_element, checked, cpu, main_rules, ours, rule,
 };
 use wgpu_optim::Optimizer;
 
-/// The clocks of turns.
+/// The clocks.
 pub const DEVICE: &str = "device clock";
 pub const LATENCY: &str = "wall clock";
 
-/// The size that targets name.
+/// The size of the targets.
 const LARGE: usize = 1 << 24;
-/// One that no cache helps.
+/// A size far beyond caches.
 const LARGER: usize = 1 << 28;
 
-/// The size that targets name, and a larger one where it is a GPU that steps.
+/// The size of the targets, and a larger one on GPUs.
 fn large(bench: &Bench) -> Vec<usize> {
     match (bench.quick, bench.gpu.is_software()) {
         (true, _) => vec![4096],
@@ -33,12 +34,12 @@ fn large(bench: &Bench) -> Vec<usize> {
     }
 }
 
-/// Steps that a turn takes: one would be too short for a GPU's clocks.
+/// Steps in each turn: one would be too short for a GPU's clocks.
 pub fn steps_a_turn(gpu: &Gpu) -> u64 {
     if gpu.is_software() { 1 } else { 8 }
 }
 
-/// An optimizer of ours, as one of those that take turns.
+/// An optimizer of this crate as a contestant.
 pub fn contestant<'a>(
     gpu: &'a Gpu,
     shape: &Shape,
@@ -51,7 +52,7 @@ pub fn contestant<'a>(
     timed(gpu, ours(rule.as_ref(), shape, placement.name()), optimizer, clock)
 }
 
-/// An optimizer that takes turns, by one of the clocks.
+/// An optimizer as a contestant, timed by one of the clocks.
 pub fn timed<'a>(
     gpu: &'a Gpu,
     subject: Subject,
@@ -68,7 +69,8 @@ pub fn timed<'a>(
     }
 }
 
-/// The rules, Adam by hand and Adam off its alignment, beside a copy that moves as much as Adam.
+/// The rules, Adam written by hand and Adam without alignment, and a copy that moves as many bytes
+/// as Adam.
 pub fn copy(bench: &mut Bench) {
     for elements in large(bench) {
         let shape = Shape::one(elements);
@@ -102,7 +104,7 @@ pub fn copy(bench: &mut Bench) {
     }
 }
 
-/// Many tensors beside one of the same total, in the arena and in buffers of their own.
+/// Many tensors and one of the same total size, in the arena and in separate buffers.
 pub fn many_tensors(bench: &mut Bench) {
     let many = if bench.quick { Shape::many(10, 260) } else { Shape::many(1000, 4096) };
     let one = Shape::one(many.elements());
@@ -118,20 +120,20 @@ pub fn many_tensors(bench: &mut Bench) {
     }
 }
 
-/// What of PyTorch on a GPU a rule is compared with.
-struct Duel {
+/// A rule, and the optimizer of PyTorch that it is compared with on a GPU.
+struct Comparison {
     rule: &'static str,
     theirs: &'static str,
     implementation: &'static str,
 }
 
-const DUELS: [Duel; 3] = [
-    Duel { rule: "adamw", theirs: "AdamW", implementation: "fused" },
-    Duel { rule: "rmsprop", theirs: "RMSprop", implementation: "foreach" },
-    Duel { rule: "adagrad", theirs: "Adagrad", implementation: "foreach" },
+const COMPARISONS: [Comparison; 3] = [
+    Comparison { rule: "adamw", theirs: "AdamW", implementation: "fused" },
+    Comparison { rule: "rmsprop", theirs: "RMSprop", implementation: "foreach" },
+    Comparison { rule: "adagrad", theirs: "Adagrad", implementation: "foreach" },
 ];
 
-/// PyTorch's steps on the same card, in turns with ours.
+/// PyTorch's steps on the same GPU, in turns with ours.
 pub fn torch_on_gpu(bench: &mut Bench) {
     if bench.quick || bench.gpu.is_software() {
         return;
@@ -147,11 +149,11 @@ pub fn torch_on_gpu(bench: &mut Bench) {
         }
         let steps = steps_a_turn(&bench.gpu);
         let mut contestants = Vec::new();
-        for Duel { rule, theirs, implementation } in DUELS {
+        for Comparison { rule, theirs, implementation } in COMPARISONS {
             let tensors = &shape.tensors;
-            let wanted =
-                Wanted { device: "cuda", threads: None, rule: theirs, implementation, tensors };
-            let Some(peer) = TorchOptimizer::make(&torch, &wanted) else { continue };
+            let request =
+                Request { device: "cuda", threads: None, rule: theirs, implementation, tensors };
+            let Some(peer) = TorchOptimizer::make(&torch, &request) else { continue };
             let their_clock = if clock == DEVICE { "device_ms" } else { "wall_ms" };
             contestants.push(contestant(&bench.gpu, &shape, rule, Placement::Arena, clock));
             contestants
@@ -168,16 +170,16 @@ fn theirs_subject(name: &str, shape: &Shape, implementation: &str) -> Subject {
     Subject { peer: "torch".into(), ..ours(rule(name).as_ref(), shape, implementation) }
 }
 
-/// Threads that CPU series of this part run on.
+/// Numbers of threads.
 const CPU_THREADS: [usize; 2] = [2, 1];
 
-/// AdamW on two threads and on one, beside PyTorch's and a copy on as many.
+/// AdamW on two threads and on one, PyTorch's AdamW and a copy on as many.
 pub fn torch_on_cpu(bench: &mut Bench) {
     let torch = if bench.quick { None } else { Torch::open() };
     let shape = Shape::one(if bench.quick { 4096 } else { LARGE });
     for threads in CPU_THREADS {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.expect("threads");
+        let pool = pool.expect("a thread pool");
         let adamw = rule("adamw");
         let mut optimizer = cpu(&shape, adamw.as_ref());
         let subject = ours(adamw.as_ref(), &shape, &format!("CPU {threads}"));
@@ -196,14 +198,14 @@ pub fn torch_on_cpu(bench: &mut Bench) {
                 }
             }),
         ];
-        let wanted = Wanted {
+        let request = Request {
             device: "cpu",
             threads: Some(threads),
             rule: "AdamW",
             implementation: "fused",
             tensors: &shape.tensors,
         };
-        let peer = torch.as_ref().and_then(|torch| TorchOptimizer::make(torch, &wanted));
+        let peer = torch.as_ref().and_then(|torch| TorchOptimizer::make(torch, &request));
         contestants.extend(peer.map(|peer| {
             let implementation = format!("fused CPU {threads}");
             let subject = theirs_subject("adamw", &shape, &implementation);

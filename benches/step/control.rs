@@ -1,4 +1,4 @@
-//! What clipping, scaling, skipping, zeroing and statistics add to a step.
+//! The cost of clipping, unscaling, skipping and statistics.
 
 use super::against::{DEVICE, LATENCY, timed};
 use super::support::bench::Bench;
@@ -7,24 +7,24 @@ use super::support::turns::{Contestant, take};
 use super::support::workload::{Placement, checked_with, ours, rule};
 use wgpu_optim::{Builder, GradScaler};
 
-/// More than any norm here, so that the answer stays the plain step's.
+/// Larger than any norm here, so that the results are those of a plain step.
 const NO_LIMIT: f64 = 1e30;
 
 type Around = fn(Builder) -> Builder;
 
-/// What is done around a step.
+/// The control around a step.
 const AROUND: [(&str, Around); 4] = [
     ("plain", |builder| builder),
-    ("clip, unscale, skip", decided),
+    ("clip, unscale, skip", controlled),
     ("clip by value", |builder| builder.clip_grad_value(NO_LIMIT)),
-    ("clip, unscale, skip, statistics", |builder| decided(builder).statistics()),
+    ("clip, unscale, skip, statistics", |builder| controlled(builder).statistics()),
 ];
 
-fn decided(builder: Builder) -> Builder {
+fn controlled(builder: Builder) -> Builder {
     builder.clip_grad_norm(NO_LIMIT).grad_scaler(GradScaler::constant(1.0))
 }
 
-/// Adam with and without, in turns: one large tensor, and many.
+/// Adam with and without control, in turns: one large tensor, and many.
 pub fn control(bench: &mut Bench) {
     let shapes = match bench.quick {
         true => [Shape::one(4096), Shape::many(10, 260)],

@@ -1,4 +1,4 @@
-//! Time grows with the number of parameters and with nothing else.
+//! Whether time is proportional to the number of elements.
 
 use super::against::{DEVICE, contestant, steps_a_turn};
 use super::support::bench::Bench;
@@ -8,13 +8,14 @@ use super::support::shapes::Shape;
 use super::support::turns::{Contestant, take};
 use super::support::workload::{Placement, bytes_held, checked, ours, rule};
 
-/// Sizes from 1 M on, each four times the last.
+/// Sizes from 1 M, each four times the one before.
 const SIZES: [usize; 6] = [1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28, 1 << 30];
 
-/// The largest where the device is the CPU itself: more takes long and tells nothing new.
+/// The largest size where the driver computes on the CPU: larger ones take long and show nothing
+/// new.
 const LARGEST_IN_SOFTWARE: usize = 1 << 26;
 
-/// Adam by its number of parameters, in turns.
+/// Adam with different numbers of elements, in turns.
 pub fn growth(bench: &mut Bench) {
     let sizes = if bench.quick { &[1 << 10, 1 << 12] } else { &SIZES[..] };
     let adam = rule("adam");
@@ -32,10 +33,11 @@ pub fn growth(bench: &mut Bench) {
     bench.record.lines.extend(lines);
 }
 
-/// Adam in one window, in several of one buffer, and in several buffers: all of the same size, on
-/// devices of other limits.
+/// Adam in one window, in several windows of a buffer, and in several buffers: the same size, on
+/// devices with different limits.
 pub fn boundaries(bench: &mut Bench) {
-    // Not a power of two: arrays that lie so far apart get in each other's way in a CPU's caches, boundary or none.
+    // Not a power of two: arrays at such distances compete for the same lines of a CPU's caches,
+    // with or without a boundary.
     let elements: usize = if bench.quick { 1 << 12 } else { 15 << 20 };
     let part = elements as u64; // bytes: a quarter of an array
     let windows = bench.gpu.limited(|limits| limits.max_storage_buffer_binding_size = part);
@@ -53,7 +55,7 @@ pub fn boundaries(bench: &mut Bench) {
 fn cut<'a>(gpu: &'a Gpu, shape: &Shape, name: &str) -> Contestant<'a> {
     let adam = rule("adam");
     let mut optimizer = checked(gpu, shape, adam.as_ref(), Placement::Arena);
-    let name = format!("{name}, {} dispatches", optimizer.dispatches().expect("ready"));
+    let name = format!("{name}, {} dispatches", optimizer.dispatches().expect("prepared"));
     let steps = steps_a_turn(gpu);
     Contestant::new(ours(adam.as_ref(), shape, &name), move || {
         clock::device(gpu, steps, &mut optimizer)

@@ -1,27 +1,29 @@
-//! What the host spends on a step: time to record it, and memory it allocates.
+//! The cost of a step on the host: time to record it, and allocations.
 
 use super::support::bench::Bench;
 use super::support::byhand::{ByHand, Calls};
 use super::support::clock::Kernel;
+use super::support::gpu::Gpu;
 use super::support::shapes::Shape;
 use super::support::stats::median;
 use super::support::workload::{Placement, built, built_with, rule};
 use std::time::Instant;
-use wgpu_optim::{Builder, GradScaler, Optimizer, Param};
+use wgpu_optim::{Builder, GradScaler, Optimizer, Param, ParamId, Place, wgpu};
 
-/// Steps that warm up: queues and pools of wgpu grow in the first ones.
+/// Warm-up steps, in which wgpu's queues and pools grow.
 const WARM_UP: usize = 32;
 
-/// Elements of a tensor: few, so that the device is never waited for long.
+/// Elements of a tensor: few, so that waits for the device are short.
 const LEN: usize = 256;
 
-/// Adam by number of tensors, in the arena and in buffers of their own, and by hand; and where the GPU decides.
+/// Adam with different numbers of tensors in the arena and in separate buffers, with control on the
+/// GPU, and written by hand.
 pub fn record(bench: &mut Bench) {
     let counts: &[usize] = if bench.quick { &[1, 10] } else { &[1, 1000, 10_000] };
     for &count in counts {
         library(bench, &Shape::many(count, LEN), Placement::Arena);
     }
-    decided(bench, &Shape::many(if bench.quick { 10 } else { 1000 }, LEN));
+    controlled(bench, &Shape::many(if bench.quick { 10 } else { 1000 }, LEN));
     let large = [Shape::one(1 << 24), Shape::many(1000, 4096), Shape::many(1000, 65_536)];
     for shape in if bench.quick { vec![Shape::many(10, 260)] } else { large.into() } {
         moving(bench, &shape);
@@ -29,41 +31,30 @@ pub fn record(bench: &mut Bench) {
     let separate = Shape::many(if bench.quick { 10 } else { 1000 }, LEN);
     library(bench, &separate, Placement::Separate);
     for shape in [Shape::many(1, LEN), separate] {
-        by_hand(bench, &shape, "by hand, the least calls", Calls::Least);
+        by_hand(bench, &shape, "by hand, the least calls", Calls::Fewest);
         by_hand(bench, &shape, "by hand, the same calls", Calls::Same);
     }
 }
 
 fn library(bench: &mut Bench, shape: &Shape, placement: Placement) {
     let mut optimizer = built(&bench.gpu, shape, rule("adam").as_ref(), placement);
-    let dispatches = optimizer.dispatches().expect("ready");
+    let dispatches = optimizer.dispatches().expect("prepared");
     measure(bench, shape, placement.name(), dispatches, &mut optimizer);
 }
 
-/// A step whose gradients lie elsewhere than in the one before, as those of engines that pool memory do.
+/// A step whose gradients are in other memory than in the step before, as in engines with memory
+/// pools.
 fn moving(bench: &mut Bench, shape: &Shape) {
     let gpu = &bench.gpu;
     if 12 * shape.elements() as u64 > gpu.device.limits().max_buffer_size {
         return;
     }
-    let pool = gpu.zeros(3 * shape.elements());
-    let params = |third: usize| {
-        let place = |(index, first): (usize, usize)| {
-            let bytes = |third: usize| 4 * (third * shape.elements() + first) as u64;
-            let param = Param::new(index.to_string(), shape.tensors[index]);
-            param.buffers(&pool, &pool).offsets(bytes(0), bytes(third))
-        };
-        let firsts = shape.tensors.iter().scan(0, |next, len| {
-            *next += len;
-            Some(*next - len)
-        });
-        firsts.enumerate().map(place).collect::<Vec<_>>()
-    };
-    let builder = Optimizer::builder().group(rule("adam"), params(1));
-    let mut optimizer = builder.build(&gpu.device, &gpu.queue).expect("room on the device");
+    let pool = Pool::new(gpu, shape);
+    let mut optimizer = pool.optimizer(gpu, shape);
+    let ids: Vec<_> = optimizer.params().map(|param| param.id).collect();
     let mut times = Vec::new();
     for step in 0..if bench.quick { 2 } else { 30 } {
-        let moved = params(1 + step % 2);
+        let moved = pool.places(&ids, 1 + step % 2);
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let start = Instant::now();
         optimizer.set_buffers(moved).expect("disjoint");
@@ -75,12 +66,54 @@ fn moving(bench: &mut Bench, shape: &Shape) {
     bench.record.number("move all gradients and record a step", &shape.name, median(&times), "us");
 }
 
-/// A step that the GPU clips, unscales and may skip.
-fn decided(bench: &mut Bench, shape: &Shape) {
+/// A buffer with parameters in its first third, and gradients in one of the others.
+struct Pool {
+    buffer: wgpu::Buffer,
+    /// Bytes of a third.
+    third: u64,
+    /// Each tensor's offset in bytes within a third.
+    offsets: Vec<u64>,
+}
+
+impl Pool {
+    fn new(gpu: &Gpu, shape: &Shape) -> Self {
+        let offsets = shape.tensors.iter().scan(0, |next, &len| {
+            let offset = *next;
+            *next += 4 * len as u64;
+            Some(offset)
+        });
+        let (buffer, third) = (gpu.zeros(3 * shape.elements()), 4 * shape.elements() as u64);
+        Self { buffer, third, offsets: offsets.collect() }
+    }
+
+    /// An optimizer whose gradients are in the second third.
+    fn optimizer(&self, gpu: &Gpu, shape: &Shape) -> Optimizer {
+        let param = |(index, &len): (usize, &usize)| {
+            let (param, grad) = (self.offsets[index], self.third + self.offsets[index]);
+            let (param, grad) = ((&self.buffer, param), (&self.buffer, grad));
+            Param::new(index.to_string(), len).buffers(param, grad)
+        };
+        let params: Vec<_> = shape.tensors.iter().enumerate().map(param).collect();
+        let builder = Optimizer::builder().group(rule("adam"), params);
+        builder.build(&gpu.device, &gpu.queue).expect("the tensors fit the device")
+    }
+
+    /// All parameters, with their gradients in this third.
+    fn places(&self, ids: &[ParamId], third: u64) -> Vec<(ParamId, Place)> {
+        let place = |(&id, &offset): (&ParamId, &u64)| {
+            let grad = (&self.buffer, third * self.third + offset);
+            (id, Place::new((&self.buffer, offset), grad))
+        };
+        ids.iter().zip(&self.offsets).map(place).collect()
+    }
+}
+
+/// A step with clipping, unscaling and skipping on the GPU.
+fn controlled(bench: &mut Bench, shape: &Shape) {
     let around = |builder: Builder| builder.clip_grad_norm(1.0).grad_scaler(GradScaler::default());
     let adam = rule("adam");
     let mut optimizer = built_with(&bench.gpu, shape, adam.as_ref(), Placement::Arena, around);
-    let dispatches = optimizer.dispatches().expect("ready");
+    let dispatches = optimizer.dispatches().expect("prepared");
     measure(bench, shape, "arena, clip, unscale, skip", dispatches, &mut optimizer);
 }
 
@@ -108,7 +141,7 @@ fn measure(
         let commands = encoder.finish();
         let finished = start.elapsed();
         bench.gpu.queue.submit([commands]);
-        // A device that computes on the CPU would take the core from the next recording.
+        // A device that computes on the CPU would compete with the next recording for a core.
         bench.gpu.wait();
         if step >= WARM_UP {
             times.push(recorded.as_secs_f64() * 1e6);

@@ -1,20 +1,21 @@
-//! How fast steps are, on CPU and GPU, against the limit of memory and against what a user would pick
-//! instead.
+//! The speed of steps on the CPU and the GPU, compared with the memory bandwidth and with other
+//! libraries.
 //!
 //! ```text
 //! cargo bench --bench step                     everything
 //! cargo bench --bench step -- adam             the parts and series whose names match
 //! BENCH_ELEMENTS=1048576,16777216 …            the sizes of the series
-//! BENCH_SECONDS=300 …                          leave out what does not fit in so long
+//! BENCH_SECONDS=300 …                          skip what does not fit in this time
 //! BENCH_RECORD=benches/record …                write a record into a folder
-//! BENCH_PEERS=burn.jsonl,torch.jsonl …         merge peers' lines, to compare with
+//! BENCH_PEERS=burn.jsonl,torch.jsonl …         merge the lines of other libraries
 //! BENCH_TORCH=no …                             do not time PyTorch, even if python3 has it
 //! WGPU_BACKEND=vulkan WGPU_ADAPTER_NAME=…      another device
-//! … -- --adapter                               only tell which device it would be
+//! … -- --adapter                               only print which device it would be
 //! ```
 //!
-//! Every answer is checked before it is timed. Bytes are those that a step must move at the least: the
-//! gradient read, the parameter and each state read and written. The most important parts come first.
+//! All results are checked before steps are timed. Bytes are the fewest that a step can move: the
+//! gradient is read, the parameter and each state are read and written. The most important parts
+//! come first.
 
 mod against;
 mod control;

@@ -1,4 +1,4 @@
-//! From `build` to the first step.
+//! The time from `build` to the first step.
 
 use super::support::bench::Bench;
 use super::support::clock;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use wgpu_optim::{Builder, DynRule, wgpu};
 use wgpu_optim_bench_unchecked::create_pipeline_cache;
 
-/// Optimizers of a model of 1000 tensors; medians, since drivers cache what they compiled.
+/// Optimizers of a model with 1000 tensors. Medians, since drivers cache compiled pipelines.
 pub fn start(bench: &mut Bench) {
     let shape = if bench.quick { Shape::many(10, 260) } else { Shape::many(1000, 4096) };
     for rule in main_rules() {
@@ -43,7 +43,7 @@ fn measure(
     }
 }
 
-/// A cache as a later process of the application would find it: made from what an earlier one left.
+/// A cache as in a later process of the application: with the data of an earlier cache.
 fn filled_cache(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule) -> Option<wgpu::PipelineCache> {
     let has_caches = gpu.device.features().contains(wgpu::Features::PIPELINE_CACHE);
     let cache = has_caches.then(|| create_pipeline_cache(&gpu.device, None))?;

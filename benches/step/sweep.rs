@@ -1,4 +1,5 @@
-//! Series under criterion: sizes, models, rules, each on CPU and GPU by both clocks.
+//! Series measured with criterion: sizes, models, rules, each on the CPU and the GPU by both
+//! clocks.
 
 use super::support::bench::Bench;
 use super::support::copy::{self, CpuCopy, GpuCopy, elements_that_move};
@@ -10,14 +11,14 @@ use super::support::workload::{
 use std::collections::BTreeSet;
 use wgpu_optim::rules::all;
 
-/// The most elements of the CPU's series: more takes long and tells nothing new.
+/// The most elements of series on the CPU: more take long and show nothing new.
 const LARGEST_ON_CPU: usize = 1 << 26;
 
-/// Shares of the time budget after which nothing more of these is begun.
+/// Shares of the time budget after which no more of these are started.
 pub const MODELS: f64 = 0.95;
 pub const SIZES: f64 = 0.8;
 
-/// Models of many tensors, in the arena and in buffers of their own.
+/// Models of many tensors, in the arena and in separate buffers.
 pub fn models(bench: &mut Bench) {
     let shapes = [Shape::many(1000, 4096), resnet50(), gpt2(), Shape::many(1000, 65536), llama()];
     for mut shape in shapes {
@@ -36,10 +37,10 @@ pub fn models(bench: &mut Bench) {
     }
 }
 
-/// The main rules by size, beside copies that move as much.
+/// The main rules by size, and copies that move as many bytes.
 pub fn sizes(bench: &mut Bench) {
-    // The large ones tell most.
-    let mut sizes = asked_sizes(bench);
+    // Large sizes are the most informative.
+    let mut sizes = selected_sizes(bench);
     sizes.sort_by_key(|&size| std::cmp::Reverse(size));
     for shape in sizes.into_iter().map(Shape::one) {
         let bytes: BTreeSet<_> =
@@ -65,11 +66,14 @@ pub fn all_rules(bench: &mut Bench) {
     }
 }
 
-/// Numbers of elements, all multiples of 4: those asked for, or some from what fits a cache to what
-/// does not.
-fn asked_sizes(bench: &Bench) -> Vec<usize> {
+/// Numbers of elements, all multiples of 4: those in `BENCH_ELEMENTS`, or sizes that fit caches and
+/// sizes that do not.
+fn selected_sizes(bench: &Bench) -> Vec<usize> {
     if let Ok(sizes) = std::env::var("BENCH_ELEMENTS") {
-        return sizes.split(',').map(|s| s.parse().expect("BENCH_ELEMENTS: numbers")).collect();
+        return sizes
+            .split(',')
+            .map(|s| s.parse().expect("BENCH_ELEMENTS must be numbers"))
+            .collect();
     }
     match (bench.quick, bench.gpu.is_software()) {
         (true, _) => vec![4096],
@@ -78,7 +82,7 @@ fn asked_sizes(bench: &Bench) -> Vec<usize> {
     }
 }
 
-/// Plain copies, the yardstick.
+/// Plain copies, the reference.
 fn copies(bench: &mut Bench, shape: &Shape, bytes: usize) {
     let elements = elements_that_move(bytes);
     let implementation = format!("of {bytes} bytes");
@@ -95,7 +99,7 @@ fn copies(bench: &mut Bench, shape: &Shape, bytes: usize) {
     bench.cpu_series(&subject, || CpuCopy::new(elements), CpuCopy::serial, CpuCopy::parallel);
 }
 
-/// Whether a size is for the CPU's series too. Beside a GPU one is enough.
+/// Whether a size is measured on the CPU too. Where there is a GPU, one size is enough.
 fn is_for_cpu(bench: &Bench, shape: &Shape) -> bool {
     match bench.gpu.is_software() {
         true => shape.elements() <= LARGEST_ON_CPU,

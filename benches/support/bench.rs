@@ -1,4 +1,4 @@
-//! One run of a bench: what it has, what it may spend, and what it found.
+//! One run of a bench: its device, its time budget, and its results.
 
 use super::gpu::Gpu;
 use super::record::Record;
@@ -13,24 +13,24 @@ pub struct Bench {
     pub gpu: Gpu,
     pub record: Record,
     pub criterion: Criterion,
-    /// Everything once and small: a run under `cargo test`, which only shows that all works.
+    /// A run under `cargo test`: everything runs once with small sizes, to show that it works.
     pub quick: bool,
-    /// Of the parts, only those whose names hold this.
+    /// Only parts whose names contain this are run.
     filter: Option<String>,
     start: Instant,
-    /// How long the run may take in all.
+    /// How long the whole run may take.
     budget: Duration,
     skipped: Vec<String>,
     failed: Vec<String>,
-    /// The record's file, once there is one.
+    /// The record's file, once it was written.
     path: Option<PathBuf>,
 }
 
-/// Samples that criterion takes of a series.
+/// Criterion's samples of a series.
 pub const SAMPLES: usize = 10;
 
 impl Bench {
-    /// By the command line (criterion's) and `BENCH_SECONDS`.
+    /// Configured by the command line (criterion's) and `BENCH_SECONDS`.
     pub fn open() -> Self {
         let gpu = Gpu::open();
         let criterion = Criterion::default()
@@ -54,16 +54,17 @@ impl Bench {
         }
     }
 
-    /// Runs a part unless the filter leaves it out or its `share` of the budget is spent.
+    /// Runs a part, unless the filter excludes it or this share of the budget is spent.
     pub fn part(&mut self, name: &str, share: f64, run: impl FnOnce(&mut Self)) {
         if self.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
             self.guarded(name, share, run);
         }
     }
 
-    /// The same for parts of series, for which criterion has the filter.
+    /// The same for parts that consist of series, which criterion filters.
     ///
-    /// A part that fails is told in the record and does not stop the others: a GPU's time is dear.
+    /// A failed part is noted in the record and does not stop the others, since time on a GPU is
+    /// expensive.
     pub fn guarded(&mut self, name: &str, share: f64, run: impl FnOnce(&mut Self)) {
         if !self.has_time(name, share) {
             return;
@@ -75,7 +76,8 @@ impl Bench {
         self.save();
     }
 
-    /// Whether so much of the budget is left unspent; if not, the record says what was left out.
+    /// Whether less than this share of the budget is spent; if not, the record notes what was
+    /// skipped.
     pub fn has_time(&mut self, name: &str, share: f64) -> bool {
         let until = self.budget.as_secs_f64() * share;
         let has = self.start.elapsed().as_secs_f64() < until;
@@ -85,7 +87,7 @@ impl Bench {
         has
     }
 
-    /// Whether so many bytes fit the device; if not, the record says what was left out.
+    /// Whether this many bytes fit the device; if not, the record notes what was skipped.
     pub fn fits(&mut self, name: &str, bytes: u64) -> bool {
         let fits = self.gpu.fits(bytes);
         if !fits {
@@ -94,13 +96,14 @@ impl Bench {
         fits
     }
 
-    /// Merges peers' lines from the files that `BENCH_PEERS` names, separated by commas.
+    /// Merges the lines of other libraries from the files that `BENCH_PEERS` lists, separated by
+    /// commas.
     pub fn merge_peers(&mut self) {
         let files = std::env::var("BENCH_PEERS").unwrap_or_default();
         files.split(',').filter(|f| !f.is_empty()).for_each(|f| self.record.merge(f.as_ref()));
     }
 
-    /// Writes what was found so far into the folder that `BENCH_RECORD` names, if it does.
+    /// Writes the results so far into the folder that `BENCH_RECORD` names, if it is set.
     fn save(&mut self) {
         let Ok(folder) = std::env::var("BENCH_RECORD") else { return };
         let seconds = super::record::rounded(self.start.elapsed().as_secs_f64());
@@ -109,16 +112,16 @@ impl Bench {
         self.record.set("failed", json!(self.failed));
         let path = match self.path.take() {
             Some(path) => path,
-            None => self.record.path(folder.as_ref()).expect("a folder for the record"),
+            None => self.record.path(folder.as_ref()).expect("the record's folder can be created"),
         };
-        self.record.write(&path).expect("a place for the record");
+        self.record.write(&path).expect("the record can be written");
         self.path = Some(path);
     }
 
-    /// Saves the record, and says what is not in it.
+    /// Saves the record, and prints what is not in it.
     pub fn finish(mut self) -> ExitCode {
         self.save();
-        for (what, names) in [("Left out", &self.skipped), ("Failed", &self.failed)] {
+        for (what, names) in [("Skipped", &self.skipped), ("Failed", &self.failed)] {
             if !names.is_empty() {
                 println!("\n{what}: {}", names.join("; "));
             }
@@ -130,8 +133,8 @@ impl Bench {
     }
 }
 
-/// A number in the environment.
+/// A number from an environment variable.
 pub fn number(variable: &str) -> Option<f64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: a number, not {text}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text}")))
 }

@@ -1,4 +1,4 @@
-//! A step of many tensors recorded without the library: what recording the library's is measured against.
+//! A step of many tensors, recorded without the library: the baseline for recording.
 
 use super::clock::Kernel;
 use super::gpu::Gpu;
@@ -7,13 +7,14 @@ use super::shapes::Shape;
 use std::sync::Arc;
 use wgpu_optim::{Adam, wgpu};
 
-/// Which calls of wgpu are made.
+/// Which calls of wgpu are recorded.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Calls {
-    /// The least that Adam needs: one upload, one pipeline, for each tensor a bind group and a dispatch.
-    Least,
-    /// Those that the library makes: also for each step the coefficients' slot, and a word when it has run. What
-    /// the library allocates beyond these is its own.
+    /// The fewest that Adam needs: an upload and a pipeline, and for each tensor a bind group and a
+    /// dispatch.
+    Fewest,
+    /// Those of the library: in addition the bind group of coefficients, and a callback when the
+    /// step has run. Allocations of the library beyond these are its own.
     Same,
 }
 
@@ -21,8 +22,8 @@ pub struct ByHand {
     queue: wgpu::Queue,
     pipeline: wgpu::ComputePipeline,
     coeffs: wgpu::Buffer,
-    /// Bound as the library binds a slot; the kernel does not read it.
-    slot: wgpu::BindGroup,
+    /// Bound as the library binds the verdict and the coefficients; the kernel does not read it.
+    upload: wgpu::BindGroup,
     in_use: Arc<()>,
     /// With each tensor's workgroups.
     tensors: Vec<(wgpu::BindGroup, u32)>,
@@ -41,32 +42,23 @@ impl ByHand {
             (gpu.bind(&pipeline, &buffers), len.div_ceil(4 * 256) as u32)
         };
         let tensors = shape.tensors.iter().map(tensor).collect();
-        let (queue, slot, in_use) = (gpu.queue.clone(), slot(gpu), Arc::new(()));
-        Self {
-            queue,
-            pipeline,
-            coeffs,
-            slot,
-            in_use,
-            tensors,
-            steps: 0,
-            scratch: Vec::new(),
-            calls,
-        }
+        let (queue, upload, in_use) = (gpu.queue.clone(), upload(gpu), Arc::new(()));
+        let (steps, scratch) = (0, Vec::new());
+        Self { queue, pipeline, coeffs, upload, in_use, tensors, steps, scratch, calls }
     }
 }
 
-/// A uniform with a dynamic offset.
-fn slot(gpu: &Gpu) -> wgpu::BindGroup {
+/// Two uniforms with dynamic offsets.
+fn upload(gpu: &Gpu) -> wgpu::BindGroup {
     const BYTES: u64 = 256;
     let ty = wgpu::BufferBindingType::Uniform;
-    let entry = wgpu::BindGroupLayoutEntry {
-        binding: 0,
+    let layout_entries = [0, 1].map(|binding| wgpu::BindGroupLayoutEntry {
+        binding,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: true, min_binding_size: None },
         count: None,
-    };
-    let descriptor = wgpu::BindGroupLayoutDescriptor { label: None, entries: &[entry] };
+    });
+    let descriptor = wgpu::BindGroupLayoutDescriptor { label: None, entries: &layout_entries };
     let layout = gpu.device.create_bind_group_layout(&descriptor);
     let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: None,
@@ -74,9 +66,9 @@ fn slot(gpu: &Gpu) -> wgpu::BindGroup {
         usage: wgpu::BufferUsages::UNIFORM,
         mapped_at_creation: false,
     });
-    let resource = buffer.as_entire_binding();
-    let entries = &[wgpu::BindGroupEntry { binding: 0, resource }];
-    let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries };
+    let entries = [0, 1]
+        .map(|binding| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
+    let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries };
     gpu.device.create_bind_group(&descriptor)
 }
 
@@ -87,7 +79,7 @@ impl Kernel for ByHand {
         self.queue.write_buffer(&self.coeffs, 0, bytemuck::cast_slice(&coeffs));
         pass.set_pipeline(&self.pipeline);
         if self.calls == Calls::Same {
-            pass.set_bind_group(1, &self.slot, &[0]);
+            pass.set_bind_group(1, &self.upload, &[0, 0]);
             let in_use = self.in_use.clone();
             pass.on_submitted_work_done(move || drop(in_use));
         }

@@ -1,22 +1,22 @@
-//! The clocks that time a kernel: the wall's and the device's.
+//! The clocks that time a kernel: the wall clock and the device's.
 
 use super::gpu::{Gpu, STEPS_IN_FLIGHT, Timestamps};
 use std::time::{Duration, Instant};
 use wgpu_optim::{Optimizer, wgpu};
 
-/// What a benchmark records into a compute pass and times.
+/// Something that a benchmark records into a compute pass and times.
 pub trait Kernel {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>);
 }
 
 impl Kernel for Optimizer {
     fn record(&mut self, pass: &mut wgpu::ComputePass<'_>) {
-        self.step_in_pass(pass).expect("room for the steps in flight");
+        self.step_in_pass(pass).expect("recorded");
     }
 }
 
-/// A training loop's view: each step is recorded and submitted alone, as new gradients need it, and
-/// the loop waits only now and then.
+/// The time in a training loop: each step has its own submission, since each needs new gradients,
+/// and the loop waits only after several.
 pub fn wall(gpu: &Gpu, steps: u64, kernel: &mut dyn Kernel) -> Duration {
     let start = Instant::now();
     for step in 0..steps {
@@ -29,12 +29,13 @@ pub fn wall(gpu: &Gpu, steps: u64, kernel: &mut dyn Kernel) -> Duration {
     start.elapsed()
 }
 
-/// One step from an idle device to an idle device, in seconds: what PyTorch's peers measure too.
+/// Seconds from recording one step on an idle device until the device is idle again, as
+/// `torch_step.py` measures them.
 pub fn latency(gpu: &Gpu, kernel: &mut dyn Kernel) -> f64 {
     wall(gpu, 1, kernel).as_secs_f64()
 }
 
-/// Seconds a step by the device's clock, or by the wall's where it has none.
+/// Seconds for each step, by the device's clock, or by the wall clock if it has none.
 pub fn device(gpu: &Gpu, steps: u64, kernel: &mut dyn Kernel) -> f64 {
     let time = match &gpu.timestamps {
         Some(timestamps) => self::timestamps(gpu, timestamps, steps, kernel),
@@ -43,10 +44,10 @@ pub fn device(gpu: &Gpu, steps: u64, kernel: &mut dyn Kernel) -> f64 {
     time.as_secs_f64() / steps as f64
 }
 
-/// The device's view: only the passes, without recording, submitting and waiting.
+/// The time of the compute passes alone, without recording, submitting and waiting.
 ///
-/// A small step takes the device far less than a submission takes the host, so of many steps only
-/// some are run, and stand for all.
+/// A small step takes far less time on the device than its submission takes on the host. So of many
+/// steps only some are run, and their time is extrapolated.
 pub fn timestamps(
     gpu: &Gpu,
     timestamps: &Timestamps,
@@ -62,7 +63,7 @@ pub fn timestamps(
     Duration::from_nanos((nanoseconds * share) as u64)
 }
 
-/// The ticks that some steps take in all.
+/// The total ticks of some steps.
 fn round(gpu: &Gpu, timestamps: &Timestamps, steps: u32, kernel: &mut dyn Kernel) -> u64 {
     for step in 0..steps {
         let writes = wgpu::ComputePassTimestampWrites {

@@ -1,4 +1,4 @@
-//! Plain copies, the yardstick of bandwidth: nothing that reads and writes memory is faster for long.
+//! Plain copies, the reference for bandwidth: nothing that reads and writes memory is faster.
 
 use super::clock::{self, Kernel};
 use super::gpu::{Gpu, PlainKernel};
@@ -6,16 +6,16 @@ use super::values::{self, PARAMETERS};
 use rayon::prelude::*;
 use wgpu_optim::wgpu;
 
-/// f32 read and written.
+/// An f32 is read and written.
 pub const BYTES_PER_ELEMENT: usize = 8;
 
-/// The copy that moves as many bytes: its number of elements, a multiple of 4.
+/// The number of elements of a copy that moves this many bytes, a multiple of 4.
 pub fn elements_that_move(bytes: usize) -> usize {
     (bytes / BYTES_PER_ELEMENT).next_multiple_of(4)
 }
 
 pub struct GpuCopy {
-    /// One for each pair of buffers: a large copy takes several.
+    /// One for each pair of buffers; a large copy has several.
     kernels: Vec<PlainKernel>,
 }
 
@@ -63,7 +63,7 @@ impl CpuCopy {
         std::hint::black_box(&mut self.duplicate);
     }
 
-    /// In chunks of as many elements as the optimizer's.
+    /// In chunks of the same size as the optimizer's.
     pub fn parallel(&mut self) {
         const CHUNK: usize = 1 << 15;
         let chunks = self.duplicate.par_chunks_mut(CHUNK).zip(self.original.par_chunks(CHUNK));

@@ -1,4 +1,4 @@
-// The yardstick: a vec4 a thread, read and written.
+// The reference for bandwidth: each thread reads and writes a vec4.
 
 @group(0) @binding(0) var<storage, read> original: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> duplicate: array<vec4<f32>>;

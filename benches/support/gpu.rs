@@ -1,31 +1,42 @@
-//! The device under test, and the little that a plain kernel needs of it.
+//! The device under test, and helpers for plain kernels.
 
 use super::memory;
 use bytemuck::Pod;
 use wgpu::util::DeviceExt;
 use wgpu_optim::wgpu;
 
-/// Steps between two waits: enough to keep the device busy, few enough to be a training loop's.
+/// Steps between two waits: enough to keep the device busy, and as few as a training loop has.
 pub const STEPS_IN_FLIGHT: u32 = 16;
 
-/// What some series need and most devices have; a device without them is measured by the rest.
+/// Features that some series need and most devices have, and those that make steps faster. Without
+/// them those series are skipped.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY
     .union(wgpu::Features::IMMEDIATES)
     .union(wgpu::Features::PIPELINE_CACHE)
-    .union(wgpu::Features::SHADER_INT64);
+    .union(wgpu_optim::Gpu::FEATURES);
+
+/// Set to anything, it leaves out subgroups, to measure what they win.
+const NO_SUBGROUPS: &str = "BENCH_NO_SUBGROUPS";
+
+fn wanted() -> wgpu::Features {
+    match std::env::var_os(NO_SUBGROUPS) {
+        Some(_) => WANTED.difference(wgpu::Features::SUBGROUP),
+        None => WANTED,
+    }
+}
 
 pub struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
-    /// None on a device without timestamps.
+    /// `None` on a device without timestamp queries.
     pub timestamps: Option<Timestamps>,
-    /// Bytes that buffers may take in all.
+    /// Bytes that all buffers together may have.
     memory: u64,
     adapter: wgpu::Adapter,
 }
 
-/// A beginning and an end for each step in flight.
+/// Timestamp queries for the beginning and the end of each step in flight.
 pub struct Timestamps {
     pub queries: wgpu::QuerySet,
     pub resolved: wgpu::Buffer,
@@ -33,19 +44,20 @@ pub struct Timestamps {
 }
 
 impl Gpu {
-    /// The adapter that wgpu prefers, or the one that `WGPU_ADAPTER_NAME` names, with all its limits.
+    /// The adapter that wgpu prefers, or the one that `WGPU_ADAPTER_NAME` names, with its highest
+    /// limits.
     pub fn open() -> Self {
         let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
         let instance = wgpu::Instance::new(descriptor);
         let adapter =
             pollster::block_on(wgpu::util::initialize_adapter_from_env_or_default(&instance, None))
-                .expect("a GPU, or a driver such as Mesa's lavapipe that stands in for one");
+                .expect("a GPU, or a software driver such as Mesa's lavapipe");
         let (device, queue) = device(&adapter, &adapter.limits());
         let memory = memory::of(&device, &adapter.get_info());
         Self::new(adapter, device, queue, memory)
     }
 
-    /// The same adapter's device again, with other limits.
+    /// Another device of the same adapter, with other limits.
     pub fn limited(&self, change: impl FnOnce(&mut wgpu::Limits)) -> Self {
         let mut limits = self.adapter.limits();
         change(&mut limits);
@@ -59,17 +71,17 @@ impl Gpu {
         Self { info: adapter.get_info(), device, queue, timestamps, memory, adapter }
     }
 
-    /// Whether so many bytes of buffers fit the device.
+    /// Whether buffers of this many bytes in total fit the device.
     pub fn fits(&self, bytes: u64) -> bool {
         bytes <= self.memory
     }
 
-    /// Whether the device is the CPU itself: then its speed says nothing about a GPU's.
+    /// Whether the driver computes on the CPU: then its speed says nothing about a GPU's.
     pub fn is_software(&self) -> bool {
         self.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// The most f32 that one buffer, bound whole, holds: a multiple of 256.
+    /// The most f32 elements of one buffer that is bound whole, a multiple of 256.
     pub fn most_bound(&self) -> usize {
         let limits = self.device.limits();
         let bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
@@ -85,7 +97,7 @@ impl Gpu {
         })
     }
 
-    /// A storage buffer of so many f32, all zero.
+    /// A storage buffer of this many f32, all zero.
     pub fn zeros(&self, elements: usize) -> wgpu::Buffer {
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -95,7 +107,7 @@ impl Gpu {
         })
     }
 
-    /// What some slices of buffers hold after all submissions so far, one after another.
+    /// The contents of slices of buffers after all submissions so far, concatenated.
     pub fn read<T: Pod>(&self, slices: &[wgpu::BufferSlice<'_>]) -> Vec<T> {
         let size = slices.iter().map(|slice| slice.size()).sum();
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -112,17 +124,17 @@ impl Gpu {
             at += size;
         }
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., |mapped| {
-            mapped.expect("a readable copy");
+            mapped.expect("the copy can be mapped");
         });
         self.queue.submit([encoder.finish()]);
         self.wait();
-        let view = staging.get_mapped_range(..).expect("a mapped copy");
+        let view = staging.get_mapped_range(..).expect("the copy is mapped");
         bytemuck::pod_collect_to_vec(&view)
     }
 
     /// Waits for all submissions so far.
     pub fn wait(&self) {
-        self.device.poll(wgpu::PollType::wait_indefinitely()).expect("a device that still answers");
+        self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the device is not lost");
     }
 
     /// Compiles a kernel with entry point `main`.
@@ -161,13 +173,13 @@ impl Gpu {
         })
     }
 
-    /// A grid of at least this many workgroups.
+    /// The dimensions of a grid of at least this many workgroups.
     pub fn grid(&self, workgroups: u32) -> [u32; 2] {
         let row = workgroups.min(self.device.limits().max_compute_workgroups_per_dimension);
         [row, workgroups.div_ceil(row)]
     }
 
-    /// The device, its driver and the backend that reaches it.
+    /// The device, its driver and the backend.
     pub fn name(&self) -> String {
         let wgpu::AdapterInfo { name, driver, driver_info, backend, .. } = &self.info;
         format!("{name}, driver {driver} {driver_info}, {backend}")
@@ -180,14 +192,14 @@ const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
 
 fn device(adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     let descriptor = wgpu::DeviceDescriptor {
-        required_features: adapter.features() & WANTED,
+        required_features: adapter.features() & wanted(),
         required_limits: limits.clone(),
         ..Default::default()
     };
-    pollster::block_on(adapter.request_device(&descriptor)).expect("a device with these limits")
+    pollster::block_on(adapter.request_device(&descriptor)).expect("the adapter has these limits")
 }
 
-/// A pipeline with all that it binds.
+/// A pipeline with its bind group.
 pub struct PlainKernel {
     pub pipeline: wgpu::ComputePipeline,
     pub bind_group: wgpu::BindGroup,

@@ -1,20 +1,22 @@
-//! Adam for one tensor as one would write it by hand, against which the library's is measured.
+//! Adam for one tensor, written by hand: the baseline for the library's kernel.
 
 use super::clock::Kernel;
 use super::gpu::{Gpu, PlainKernel};
 use super::shapes::Shape;
 use super::values::{self, GRADIENTS, PARAMETERS};
 use super::workload::check;
-use wgpu_optim::{Adam, Before, DynRule, Fields, wgpu};
+use wgpu_optim::{Adam, DynRule, wgpu};
 
-/// The coefficients that the kernel reads: all of Adam's but the last, which only AMSGrad needs.
+/// The number of coefficients that the kernel reads: all of Adam's except the last, which only
+/// AMSGrad needs.
 pub const COEFFS: usize = 7;
 
-/// The coefficients of a step, by way of some memory that is used again.
+/// The coefficients of a step. `all` is memory that is reused.
 pub fn coeffs(rule: &Adam, step: u64, all: &mut Vec<f64>) -> [f32; COEFFS] {
     all.clear();
     rule.coeffs(step, &[], all);
-    let own = &all[Before::<f64>::NAMES.len()..];
+    // The rule's own coefficients come last.
+    let own = &all[all.len() - rule.coeff_names().len()..];
     std::array::from_fn(|k| own[k] as f32)
 }
 
@@ -29,7 +31,7 @@ pub struct HandwrittenAdam {
 }
 
 impl HandwrittenAdam {
-    /// Ready to step, its first steps checked.
+    /// Ready to step, after a check of its first steps.
     pub fn checked(gpu: &Gpu, elements: usize) -> Self {
         let mut adam = Self::new(gpu, elements);
         let shape = Shape::one(elements);

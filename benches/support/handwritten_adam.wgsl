@@ -1,5 +1,5 @@
-// Adam for one tensor as one would write it by hand: a vec4 a thread, no segments, no groups. What
-// the library's kernel is measured against.
+// Adam for one tensor, written by hand: a vec4 for each thread, no segments, no groups. The
+// baseline for the library's kernel.
 
 struct Coeffs {
     step_size: f32,      // lr / (1 - beta1^t)

@@ -1,8 +1,8 @@
-//! When, from which sources and on which machine a run is made.
+//! Date, commit and machine of a run.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The present time in UTC, as ISO 8601 writes it.
+/// The current time in UTC, in ISO 8601.
 pub fn date() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let (days, second) = ((now / 86400) as i64, now % 86400);
@@ -11,9 +11,10 @@ pub fn date() -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
 }
 
-/// Year, month and day of the days since 1970 (Hinnant, "chrono-compatible low-level date algorithms").
+/// Year, month and day, from the days since 1970 (Hinnant, "chrono-compatible low-level date
+/// algorithms").
 fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468; // since the first of March of the year 0
+    let shifted = days + 719_468; // since March 1 of the year 0
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
     let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
@@ -25,7 +26,8 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + 400 * era + i64::from(month <= 2), month, day)
 }
 
-/// The commit that was built: told to the compiler for a binary that is carried elsewhere, or git's.
+/// The commit that was built: `BENCH_COMMIT` at compile time, for binaries that run on other
+/// machines, or git's.
 pub fn commit() -> Option<String> {
     if let Some(commit) = option_env!("BENCH_COMMIT") {
         return Some(commit.into());
@@ -42,7 +44,7 @@ pub fn cpu() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// Threads that wanted a core in the last minute: 0 on an idle machine.
+/// The load average of the last minute: 0 on an idle machine.
 pub fn load() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split_whitespace().next()?.parse().ok()

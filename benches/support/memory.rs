@@ -1,19 +1,19 @@
-//! How much memory a device has, which wgpu does not tell.
+//! The memory of a device, which wgpu does not report.
 
 use wgpu_optim::wgpu;
 
-/// A buffer that the search allocates.
+/// The size of the buffers that probe the memory.
 const PROBE: u64 = 1 << 30;
 
-/// More than any card has.
+/// More than any graphics card can allocate.
 const MOST_PROBES: usize = 256;
 
-/// The share of what is free that benches may take.
+/// The share of free memory that benches may use.
 const SHARE_OF_CARD: f64 = 0.85;
 const SHARE_OF_HOST: f64 = 0.25;
 
-/// Bytes that buffers may take on a device: of a card's own memory what can be allocated, of the host's
-/// a share, as others need it too.
+/// Bytes that buffers may have: most of what can be allocated in a graphics card's own memory, a
+/// smaller share of the host's memory, which other processes need too.
 pub fn of(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> u64 {
     let bytes = match info.device_type {
         wgpu::DeviceType::DiscreteGpu | wgpu::DeviceType::VirtualGpu => {
@@ -24,7 +24,7 @@ pub fn of(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> u64 {
     bytes as u64
 }
 
-/// Allocates until the device refuses, and gives everything back.
+/// Allocates until the device refuses, and frees everything.
 fn allocatable(device: &wgpu::Device) -> u64 {
     let mut buffers = Vec::new();
     let size = PROBE.min(device.limits().max_buffer_size);
@@ -41,11 +41,11 @@ fn allocatable(device: &wgpu::Device) -> u64 {
     }
     let bytes = buffers.len() as u64 * size;
     drop(buffers);
-    device.poll(wgpu::PollType::wait_indefinitely()).expect("a device that still answers");
+    device.poll(wgpu::PollType::wait_indefinitely()).expect("the device is not lost");
     bytes
 }
 
-/// The host's free memory where the system tells it, or little.
+/// The host's free memory, or a small amount if the system does not report it.
 fn host_available() -> u64 {
     const UNKNOWN: u64 = 4 << 30;
     let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return UNKNOWN };

@@ -1,6 +1,6 @@
-//! What the benches are made of, one job a file.
+//! What the benches share, one task for each file.
 
-#![allow(dead_code, reason = "each bench takes what it needs")]
+#![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub mod bench;
 pub mod byhand;

@@ -1,5 +1,5 @@
-//! The record of a run: a JSON file that peers' lines are merged into. benches/record/README.md tells its
-//! format.
+//! The record of a run: a JSON file, into which the lines of other libraries are merged.
+//! benches/record/README.md describes its format.
 
 use super::gpu::Gpu;
 use super::machine::{commit, cpu, date, load};
@@ -7,10 +7,10 @@ use super::stats::{median, smallest};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// What changes when readers of records must.
+/// The version of the format.
 const FORMAT: u32 = 1;
 
-/// The name under which this crate's own lines go.
+/// The `peer` of this crate's own lines.
 pub const OURS: &str = "wgpu-optim";
 
 pub struct Record {
@@ -18,7 +18,7 @@ pub struct Record {
     pub lines: Vec<Value>,
 }
 
-/// What a line is about.
+/// The subject of a line.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Subject {
     pub peer: String,
@@ -27,12 +27,12 @@ pub struct Subject {
     pub implementation: String,
     pub shape: String,
     pub elements: usize,
-    /// Bytes that a step must at least read and write.
+    /// The least number of bytes that a step reads and writes.
     pub bytes: usize,
 }
 
 impl Subject {
-    /// What other lines call it, among those of its shape.
+    /// Its name in the ratios of other lines with the same shape.
     pub fn label(&self) -> String {
         let parts = [&self.peer, &self.rule, &self.implementation];
         let parts: Vec<_> =
@@ -40,7 +40,7 @@ impl Subject {
         parts.join(" ")
     }
 
-    /// The copy of as many elements.
+    /// A copy of this many elements.
     pub fn copy(elements: usize, shape: &str) -> Self {
         Self {
             peer: "copy".into(),
@@ -72,7 +72,7 @@ impl Subject {
     }
 }
 
-/// To six significant digits: more were never measured.
+/// To six significant digits, which is more than the precision of the measurements.
 pub fn rounded(x: f64) -> f64 {
     format!("{x:.5e}").parse().unwrap_or(x)
 }
@@ -106,14 +106,15 @@ impl Record {
         Self { head, lines: Vec::new() }
     }
 
-    /// Adds the lines of a peer's own run: one JSON object a line, others are passed over.
+    /// Adds the lines of another library's run: a JSON object in each line; other lines are
+    /// ignored.
     pub fn merge(&mut self, path: &Path) {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         self.lines.extend(lines.filter(|line| line["peer"].is_string()));
     }
 
-    /// Adds a number that is not a step's time.
+    /// Adds a number that is not the time of a step.
     pub fn number(&mut self, measure: &str, shape: &str, value: f64, unit: &str) {
         let value = rounded(value);
         let line = json!({
@@ -126,8 +127,8 @@ impl Record {
         self.head.insert(key.into(), value);
     }
 
-    /// A new file `folder/<device>/<date>.json`. A run of another bench or of the same day gets a longer
-    /// name.
+    /// A new file `folder/<device>/<date>.json`. For another bench, or a second run on the same
+    /// day, the name is longer.
     pub fn path(&self, folder: &Path) -> std::io::Result<PathBuf> {
         let device = slug(self.head["device"]["name"].as_str().unwrap_or("unknown"));
         let folder = folder.join(device);
@@ -139,14 +140,14 @@ impl Record {
         };
         let names = std::iter::once(stem.clone()).chain((2..).map(|k| format!("{stem}-{k}")));
         let mut paths = names.map(|name| folder.join(name).with_extension("json"));
-        Ok(paths.find(|path| !path.exists()).expect("names without end"))
+        Ok(paths.find(|path| !path.exists()).expect("endless names"))
     }
 
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         std::fs::write(path, self.text())
     }
 
-    /// The head over several lines, then a line each: good to read, and to compare.
+    /// The head over several lines, then a line for each subject, which suits readers and `diff`.
     fn text(&self) -> String {
         let head = serde_json::to_string_pretty(&self.head).expect("plain data");
         let lines: Vec<_> = self.lines.iter().map(|line| format!("    {line}")).collect();
@@ -155,7 +156,7 @@ impl Record {
     }
 }
 
-/// A device's folder: its name's words in lower case.
+/// The name of a device's folder: the device's name in lower case, with hyphens.
 fn slug(name: &str) -> String {
     let name = name.split('(').next().unwrap_or(name).to_lowercase();
     let words: Vec<_> =

@@ -1,10 +1,10 @@
-//! Prints what a run found.
+//! Prints the results of a run.
 
 use super::bench::Bench;
 use super::record::rounded;
 use serde_json::{Value, json};
 
-/// Gives each series its share of the copy's bandwidth, and prints everything.
+/// Computes each series' share of the copy's bandwidth, and prints everything.
 pub fn print(bench: &mut Bench) {
     shares(&mut bench.record.lines);
     bench.criterion.final_summary();
@@ -20,13 +20,13 @@ pub fn text<'a>(line: &'a Value, key: &str) -> &'a str {
     line[key].as_str().unwrap_or_default()
 }
 
-/// What a line is about, as ratios call it.
+/// The label of a line's subject.
 pub fn label(line: &Value) -> String {
     let parts = ["peer", "rule", "impl"].map(|key| text(line, key));
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The share of the bandwidth of a copy that moved as much by the same clock.
+/// Adds the share of the bandwidth of a copy of as many bytes, by the same clock.
 fn shares(lines: &mut [Value]) {
     let key = |line: &Value| (line["bytes"].clone(), line["series"].clone());
     let is_copy = |line: &&Value| text(line, "peer") == "copy" && line["bytes"].is_number();
@@ -62,7 +62,7 @@ fn series(lines: &[Value]) {
     }
 }
 
-/// Ratios are printed against the first contestant of the turns, and against peers.
+/// Prints the ratios of contestants that were timed in turns.
 fn turns(lines: &[Value]) {
     println!("\nin turns: bytes a second, as a multiple of another's");
     for line in lines {

@@ -1,4 +1,4 @@
-//! Series under criterion: one case by one clock.
+//! Series measured with criterion: one case by one clock.
 
 use super::bench::{Bench, SAMPLES};
 use super::clock::{self, Kernel};
@@ -6,17 +6,17 @@ use super::record::Subject;
 use criterion::{BenchmarkId, SamplingMode, Throughput};
 use std::time::{Duration, Instant};
 
-/// By whom a case is stepped, and by which clock.
+/// The names of series: where the steps run, and by which clock they are timed.
 pub const CPU_SERIAL: &str = "CPU serial";
 pub const CPU_PARALLEL: &str = "CPU parallel";
 pub const GPU_WALL: &str = "GPU wall clock";
 pub const GPU_TIMESTAMPS: &str = "GPU timestamps";
 
 impl Bench {
-    /// One series: `steps` takes a number of steps with what `make` prepared, and says how long they took.
-    /// What is prepared already is taken again.
+    /// One series: `steps` takes a number of steps with what `make` returned, and returns how long
+    /// they took. `make` is not called if `prepared` has a value from another series.
     ///
-    /// Neither is called at all if criterion's filter leaves the series out.
+    /// Neither is called if criterion's filter excludes the series.
     pub fn series<K>(
         &mut self,
         subject: &Subject,
@@ -32,7 +32,7 @@ impl Bench {
         group.throughput(Throughput::Elements(subject.elements as u64));
         group.sampling_mode(SamplingMode::Flat);
         group.bench_function(BenchmarkId::from_parameter(series), |bencher| {
-            // Outside of what criterion times: it plans the samples by how long the first steps take.
+            // Outside the timed part: criterion plans samples by the duration of the first steps.
             let prepared = prepared.get_or_insert_with(|| make(self));
             bencher.iter_custom(|count| {
                 let elapsed = steps(self, prepared, count);
@@ -43,7 +43,7 @@ impl Bench {
         group.finish();
         self.criterion = criterion;
         if !samples.is_empty() {
-            // The calls before the last ones warm up.
+            // The calls before the last ones were warm-up.
             samples.drain(..samples.len().saturating_sub(SAMPLES));
             self.record.lines.push(subject.line(series, &samples));
         }
@@ -57,13 +57,13 @@ impl Bench {
         });
         if self.gpu.timestamps.is_some() {
             self.series(subject, GPU_TIMESTAMPS, &mut kernel, &make, |bench, kernel, count| {
-                let timestamps = bench.gpu.timestamps.as_ref().expect("seen above");
+                let timestamps = bench.gpu.timestamps.as_ref().expect("checked above");
                 clock::timestamps(&bench.gpu, timestamps, count, kernel)
             });
         }
     }
 
-    /// Both of the CPU's series.
+    /// The series on the CPU, serial and parallel.
     pub fn cpu_series<K>(
         &mut self,
         subject: &Subject,
@@ -82,7 +82,7 @@ impl Bench {
     }
 }
 
-/// How long something takes that is done so many times.
+/// The time of this many calls.
 pub fn time(count: u64, mut step: impl FnMut()) -> Duration {
     let start = Instant::now();
     (0..count).for_each(|_| step());

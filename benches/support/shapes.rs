@@ -1,9 +1,9 @@
-//! Sets of tensors that are stepped: plain ones, and those of real models.
+//! Sets of tensors to step: plain ones, and those of real models.
 
-/// A model as an optimizer sees it.
+/// The sizes of a model's tensors.
 #[derive(Clone, PartialEq)]
 pub struct Shape {
-    /// As records and peers call it, such as `1x16M` or `1000x4096`.
+    /// The name in records, such as `1x16M` or `1000x4096`.
     pub name: String,
     /// Elements of each tensor.
     pub tensors: Vec<usize>,
@@ -26,14 +26,14 @@ impl Shape {
         self.tensors.iter().sum()
     }
 
-    /// A few small tensors instead, for a run that only shows that all works.
+    /// A few small tensors instead, for a run that only shows that it works.
     pub fn shrunk(&self) -> Self {
         let tensors = self.tensors.iter().take(8).map(|&len| len.min(516)).collect();
         Self { name: self.name.clone(), tensors }
     }
 }
 
-/// A number of elements as PyTorch's peer names it: 1K, 16M, 1G.
+/// A number of elements with a unit, as in `torch_step.py`: 1K, 16M, 1G.
 fn short(elements: usize) -> String {
     let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
     let unit = units.iter().find(|(size, _)| elements.is_multiple_of(*size));

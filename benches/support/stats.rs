@@ -1,10 +1,10 @@
-//! Medians and the like.
+//! Order statistics.
 
 pub fn median(samples: &[f64]) -> f64 {
     quantile(samples, 0.5)
 }
 
-/// Between two samples by their distance.
+/// Linearly interpolated between two samples.
 pub fn quantile(samples: &[f64], share: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);

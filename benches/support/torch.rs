@@ -1,4 +1,4 @@
-//! PyTorch as a peer: a process of its own (benches/peers/torch_step.py) that steps on request, so that
+//! PyTorch in a separate process (benches/peers/torch_step.py) that takes steps on request, so that
 //! both libraries are timed in turns.
 
 use serde_json::{Value, json};
@@ -18,8 +18,8 @@ pub struct Torch {
     pub cuda: bool,
 }
 
-/// What is to be stepped.
-pub struct Wanted<'a> {
+/// An optimizer to create in the process.
+pub struct Request<'a> {
     pub device: &'a str,
     pub threads: Option<usize>,
     pub rule: &'a str,
@@ -35,7 +35,7 @@ pub struct TorchOptimizer {
 }
 
 impl Torch {
-    /// None where python3 has no torch, or `BENCH_TORCH=no`.
+    /// `None` if python3 has no torch, or with `BENCH_TORCH=no`.
     pub fn open() -> Option<Rc<RefCell<Self>>> {
         let script = script()?;
         let python = std::env::var("BENCH_PYTHON").unwrap_or("python3".into());
@@ -72,7 +72,7 @@ impl Drop for Torch {
     }
 }
 
-/// The script: where `BENCH_TORCH` says, in the sources, or beside the binary.
+/// The script: at the path in `BENCH_TORCH`, in the sources, or beside the binary.
 fn script() -> Option<PathBuf> {
     const NAME: &str = "torch_step.py";
     if let Ok(path) = std::env::var("BENCH_TORCH") {
@@ -85,24 +85,24 @@ fn script() -> Option<PathBuf> {
 }
 
 impl TorchOptimizer {
-    /// None where PyTorch has none of the kind, or no memory for it.
-    pub fn make(torch: &Rc<RefCell<Torch>>, wanted: &Wanted<'_>) -> Option<Self> {
+    /// `None` if PyTorch has no such optimizer, or not enough memory.
+    pub fn make(torch: &Rc<RefCell<Torch>>, request: &Request<'_>) -> Option<Self> {
         let mut process = torch.borrow_mut();
         process.made += 1;
         let id = process.made.to_string();
         let answer = process.ask(&json!({
             "make": id,
-            "device": wanted.device,
-            "threads": wanted.threads,
-            "rule": wanted.rule,
-            "impl": wanted.implementation,
-            "sizes": wanted.tensors,
+            "device": request.device,
+            "threads": request.threads,
+            "rule": request.rule,
+            "impl": request.implementation,
+            "sizes": request.tensors,
         }))?;
         let version = answer["version"].as_str()?.to_owned();
         answer["made"].as_bool()?.then(|| Self { torch: torch.clone(), id, version })
     }
 
-    /// Seconds a step, by the wall's clock (`wall_ms`) or the device's (`device_ms`).
+    /// Seconds for each step, by the wall clock (`wall_ms`) or the device's clock (`device_ms`).
     pub fn step(&self, count: u64, clock: &str) -> f64 {
         let request = json!({ "step": self.id, "count": count });
         let answer = self.torch.borrow_mut().ask(&request).expect("an answer from PyTorch");

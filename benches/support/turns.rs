@@ -1,4 +1,5 @@
-//! Contestants timed in turn, so that what else the machine does slows them all: what targets rest on.
+//! Contestants timed in turns, so that other load on the machine affects them equally. Targets are
+//! based on these ratios.
 
 use super::bench::Bench;
 use super::record::{Subject, rounded};
@@ -6,7 +7,7 @@ use super::stats::{median, quantile};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
-/// Who takes part, and how to take a step: it gives the seconds that one took.
+/// Something that is timed: its subject, and a function that takes a step and returns its seconds.
 pub struct Contestant<'a> {
     subject: Subject,
     step: Box<dyn FnMut() -> f64 + 'a>,
@@ -18,15 +19,15 @@ impl<'a> Contestant<'a> {
     }
 }
 
-/// Rounds that are aimed at, and those that must be.
+/// The most and the fewest rounds.
 const ROUNDS: usize = 21;
 const LEAST_ROUNDS: usize = 7;
 
-/// After so long a round more is only taken if it must be.
+/// After this time only the fewest rounds are completed.
 const ENOUGH: Duration = Duration::from_secs(6);
 
-/// Lets everyone take a step in each round, and gives a line each: its time, and for each other
-/// contestant how many times as many bytes a second it moved, the median of the rounds' ratios.
+/// Times every contestant once in each round. Returns a line for each: its time, and the ratio of
+/// its bandwidth to each other contestant's, the median over the rounds.
 pub fn take(bench: &Bench, clock: &str, mut contestants: Vec<Contestant<'_>>) -> Vec<Value> {
     let rounds = rounds(bench, &mut contestants);
     let series = format!("{clock}, in turns");
@@ -54,7 +55,7 @@ fn rounds(bench: &Bench, contestants: &mut [Contestant<'_>]) -> Vec<Vec<f64>> {
     let mut rounds = Vec::new();
     while rounds.len() < most && (rounds.len() < least || start.elapsed() < ENOUGH) {
         let mut round = vec![0.0; count];
-        // Nobody is always after the same neighbour.
+        // The order changes, so that no contestant always follows the same one.
         for k in 0..count {
             let index = if rounds.len().is_multiple_of(2) { k } else { count - 1 - k };
             let index = (index + rounds.len() / 2) % count;
@@ -65,7 +66,7 @@ fn rounds(bench: &Bench, contestants: &mut [Contestant<'_>]) -> Vec<Vec<f64>> {
     rounds
 }
 
-/// A contestant's ratios to the others by their labels: the median, and the quartiles around it.
+/// A contestant's ratios to the others, by their labels: median, lower and upper quartile.
 fn ratios(subjects: &[&Subject], rounds: &[Vec<f64>], own: usize) -> Value {
     let mut ratios = Map::new();
     for (other, subject) in subjects.iter().enumerate().filter(|(other, _)| *other != own) {

@@ -1,5 +1,5 @@
-//! The numbers that tensors are filled with, on CPU and GPU alike: they repeat, so that a small
-//! reference tells every element of a large tensor.
+//! The numbers that tensors are filled with, on the CPU and on the GPU. They are periodic, so that
+//! a small reference determines every element of a large tensor.
 
 use super::gpu::Gpu;
 use wgpu_optim::wgpu;
@@ -7,11 +7,11 @@ use wgpu_optim::wgpu;
 /// Elements after which a tensor's numbers repeat.
 pub const PERIOD: usize = 1 << 16;
 
-/// Seeds, to which a tensor's index is added.
+/// Seeds, to which the tensor's index is added.
 pub const PARAMETERS: usize = 0;
 pub const GRADIENTS: usize = 1 << 16;
 
-/// Elements that are uploaded at once, and bytes between two submissions, which free the copies.
+/// Elements of one upload, and bytes between submissions, which free wgpu's staging memory.
 const UPLOAD: usize = 1 << 22;
 const UPLOADED_AT_MOST: usize = 1 << 28;
 
@@ -26,7 +26,7 @@ pub fn tensor(seed: usize, len: usize) -> Vec<f32> {
     period.iter().copied().cycle().take(len).collect()
 }
 
-/// Writes a tensor's numbers to where it lies, and waits until they are there.
+/// Writes a tensor's numbers to its slices.
 pub fn fill(gpu: &Gpu, slices: &[wgpu::BufferSlice<'_>], seed: usize) {
     let total: usize = slices.iter().map(|slice| elements(slice)).sum();
     let numbers = tensor(seed, total.min(UPLOAD + PERIOD));
@@ -65,7 +65,8 @@ pub fn check_filled(gpu: &Gpu, slice: &wgpu::BufferSlice<'_>, seed: usize) {
     }
 }
 
-/// What of a tensor is compared: all of a small one, of a large one its ends and places between.
+/// The parts of a tensor that are compared: all of a small tensor; of a large one both ends and
+/// some parts between them.
 pub fn windows(len: usize) -> Vec<std::ops::Range<usize>> {
     const WHOLE: usize = 1 << 18;
     const WINDOW: usize = 1 << 12;

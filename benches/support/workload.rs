@@ -1,4 +1,5 @@
-//! Optimizers over the tensors of a shape, on CPU and GPU alike, and the check that both come to the same.
+//! Optimizers over the tensors of a shape, on the CPU and on the GPU, and the check that their
+//! results are the same.
 
 use super::clock::{self, Kernel};
 use super::gpu::Gpu;
@@ -11,7 +12,7 @@ use wgpu_optim::{
 
 pub type BoxedRule = Box<dyn DynRule>;
 
-/// The rules that targets speak of.
+/// The rules that targets are about.
 pub fn main_rules() -> Vec<BoxedRule> {
     vec![
         Adam::default().into(),
@@ -21,33 +22,34 @@ pub fn main_rules() -> Vec<BoxedRule> {
     ]
 }
 
-/// A rule as PyTorch's peer sets it, by its name in lower case.
+/// A rule with the options that `torch_step.py` uses, by its name in lower case.
 pub fn rule(name: &str) -> BoxedRule {
     let adamw: BoxedRule = AdamW::default().into();
     let mut known = main_rules().into_iter().chain([adamw]);
-    known.find(|rule| rule.name() == name).expect("a rule that benches know")
+    known.find(|rule| rule.name() == name).expect("a rule of the benches")
 }
 
-/// f32 bytes that a step reads or writes for an element: gradient read, parameter and states read and
-/// written.
+/// Bytes that a step reads and writes for an f32 element: the gradient is read, the parameter and
+/// the states are read and written.
 pub fn bytes_per_element(rule: &dyn DynRule) -> usize {
     4 * (3 + 2 * rule.states().len())
 }
 
-/// Bytes that an optimizer takes on the device: parameters, gradients, states, and the table of blocks.
+/// Bytes that an optimizer allocates on the device: parameters, gradients, states, and the table of
+/// blocks.
 pub fn bytes_held(rule: &dyn DynRule, shape: &Shape) -> u64 {
     let per_block = 256 * 4 * (2 + rule.states().len()) + 16;
     shape.tensors.iter().map(|&len| (len.div_ceil(256) * per_block) as u64).sum()
 }
 
-/// Where parameters and gradients lie.
+/// Where parameters and gradients are.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Placement {
     /// In the optimizer's arena.
     Arena,
     /// Each in a buffer of its own.
     Separate,
-    /// The same, off the alignment that vec4 access needs.
+    /// The same, without the alignment that vec4 access needs.
     Misaligned,
 }
 
@@ -65,9 +67,7 @@ impl Placement {
         match self {
             Self::Arena => param,
             Self::Separate => param.buffers(&gpu.zeros(len), &gpu.zeros(len)),
-            Self::Misaligned => {
-                param.buffers(&gpu.zeros(len + 1), &gpu.zeros(len + 1)).offsets(4, 4)
-            }
+            Self::Misaligned => param.buffers((&gpu.zeros(len + 1), 4), (&gpu.zeros(len + 1), 4)),
         }
     }
 }
@@ -86,7 +86,7 @@ pub fn cpu(shape: &Shape, rule: &dyn DynRule) -> CpuOptimizer<f32> {
     optimizer
 }
 
-/// An optimizer on the GPU, not yet filled.
+/// An optimizer on the GPU; parameters and gradients are not set.
 pub fn built(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule, placement: Placement) -> Optimizer {
     built_with(gpu, shape, rule, placement, |builder| builder)
 }
@@ -101,15 +101,15 @@ pub fn built_with(
     let param = |(index, &len): (usize, &usize)| placement.param(gpu, index.to_string(), len);
     let params: Vec<_> = shape.tensors.iter().enumerate().map(param).collect();
     let builder = around(Optimizer::builder().group(rule.boxed(), params));
-    builder.build(&gpu.device, &gpu.queue).expect("room for the tensors on the device")
+    builder.build(&gpu.device, &gpu.queue).expect("the tensors fit the device")
 }
 
-/// An optimizer on the GPU; its first steps are checked.
+/// An optimizer on the GPU, after a check of its first steps.
 pub fn checked(gpu: &Gpu, shape: &Shape, rule: &dyn DynRule, placement: Placement) -> Optimizer {
     checked_with(gpu, shape, rule, placement, |builder| builder)
 }
 
-/// One that does something around its steps, without changing what they do.
+/// The same with control around its steps that does not change their results.
 pub fn checked_with(
     gpu: &Gpu,
     shape: &Shape,
@@ -125,13 +125,13 @@ pub fn checked_with(
         values::fill(gpu, &grads.expect("a known parameter"), GRADIENTS + index);
     }
     check(gpu, shape, rule, &mut optimizer, |optimizer, tensor| {
-        optimizer.param(&tensor.to_string()).expect("a known parameter")
+        optimizer.param(tensor.to_string()).expect("a known parameter")
     });
     optimizer
 }
 
-/// Takes a few steps on the GPU, and the same on the CPU: a kernel that computes something else has no
-/// speed worth knowing. `slices` tells where the kernel keeps a tensor.
+/// Takes a few steps on the GPU and on the CPU and compares them, since the speed of a kernel with
+/// wrong results is meaningless. `slices` returns where the kernel keeps a tensor.
 pub fn check<K: Kernel>(
     gpu: &Gpu,
     shape: &Shape,
@@ -143,7 +143,7 @@ pub fn check<K: Kernel>(
     let reference = reference(shape, rule, STEPS);
     clock::wall(gpu, STEPS, kernel);
     for (tensor, &len) in shape.tensors.iter().enumerate() {
-        let expected = reference.param(&tensor.to_string()).expect("a known parameter");
+        let expected = reference.param(tensor.to_string()).expect("a known parameter");
         let expected = expected.as_slice().expect("a contiguous array");
         let windows = values::windows(len);
         let parts: Vec<_> =
@@ -155,8 +155,8 @@ pub fn check<K: Kernel>(
     }
 }
 
-/// The CPU's steps over one period of each tensor, which tells all its elements. (Norms of whole periods
-/// keep their ratio, so that trust ratios are told too.)
+/// The CPU's steps over one period of each tensor, which determines all its elements. (It
+/// determines trust ratios too: over whole periods, norms have the same ratio.)
 fn reference(shape: &Shape, rule: &dyn DynRule, steps: u64) -> CpuOptimizer<f32> {
     let tensors = shape.tensors.iter().map(|&len| len.min(PERIOD)).collect();
     let mut reference = cpu(&Shape { name: shape.name.clone(), tensors }, rule);
@@ -166,7 +166,7 @@ fn reference(shape: &Shape, rule: &dyn DynRule, steps: u64) -> CpuOptimizer<f32>
     reference
 }
 
-/// The parts of slices, one after another, that hold some elements.
+/// The parts of consecutive slices that hold a range of elements.
 fn cut<'a>(
     slices: &[wgpu::BufferSlice<'a>],
     window: &std::ops::Range<usize>,
@@ -185,16 +185,16 @@ fn cut<'a>(
 }
 
 fn compare(rule: &str, shape: &str, (tensor, element): (usize, usize), found: f32, expected: f32) {
-    // A unit in the last place of a parameter for each step, and some more for each update.
+    // Rounding of the parameter and of the update in each step.
     const TOLERANCE: f32 = 1e-6;
     assert!(
         (found - expected).abs() <= TOLERANCE,
-        "{rule} on the GPU is not what it is on the CPU: after a few steps of {shape}, element \
-         {element} of tensor {tensor} is {found}, expected {expected}"
+        "{rule} on the GPU differs from the CPU: after a few steps of {shape}, element {element} \
+         of tensor {tensor} is {found}, expected {expected}"
     );
 }
 
-/// What a line of ours is about.
+/// The subject of one of this crate's lines.
 pub fn ours(rule: &dyn DynRule, shape: &Shape, implementation: &str) -> Subject {
     Subject {
         peer: OURS.into(),

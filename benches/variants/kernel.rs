@@ -1,4 +1,4 @@
-//! A variant, ready to step.
+//! A variant that is ready to step.
 
 use super::support::clock::Kernel;
 use super::support::gpu::Gpu;
@@ -9,7 +9,7 @@ use super::support::workload::check;
 use super::variant::{Coeffs, Variant};
 use wgpu_optim::{Adam, wgpu};
 
-/// What all variants step in turn: parameters, gradients and the two states.
+/// The arrays that all variants update: parameters, gradients and two states.
 pub struct Arrays([wgpu::Buffer; 4]);
 
 impl Arrays {
@@ -17,7 +17,7 @@ impl Arrays {
         Self([(); 4].map(|()| gpu.zeros(elements)))
     }
 
-    /// As before the first step.
+    /// Sets the values before the first step.
     fn reset(&self, gpu: &Gpu) {
         let [params, grads, exp_avg, exp_avg_sq] = &self.0;
         values::fill(gpu, &[params.slice(..)], PARAMETERS);
@@ -33,7 +33,7 @@ pub struct VariantKernel {
     queue: wgpu::Queue,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    /// None where the coefficients are immediates.
+    /// `None` if the coefficients are immediates.
     coeffs: Option<wgpu::Buffer>,
     grid: [u32; 2],
     params: wgpu::Buffer,
@@ -41,7 +41,7 @@ pub struct VariantKernel {
 }
 
 impl VariantKernel {
-    /// Ready to step, its first steps checked.
+    /// Ready to step, after a check of its first steps.
     pub fn checked(gpu: &Gpu, arrays: &Arrays, shape: &Shape, variant: Variant) -> Self {
         arrays.reset(gpu);
         let mut kernel = Self::new(gpu, arrays, shape.elements(), variant);

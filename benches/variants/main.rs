@@ -1,14 +1,14 @@
-//! Adam's kernel written in other ways, each in turns with the crate's own step: what a change of the
-//! driver would win on this device.
+//! Adam's kernel written in different ways, each in turns with the crate's step: what a change of
+//! the crate's kernel would gain on this device.
 //!
 //! ```text
 //! cargo bench --bench variants
-//! BENCH_ELEMENTS=134217728 …      another size; multiples of 1048576
+//! BENCH_ELEMENTS=134217728 …      another size, a multiple of 1048576
 //! BENCH_RECORD=benches/record …   write a record into a folder
 //! ```
 //!
-//! Every variant's answer is checked before it is timed. One knob is turned at a time; `variant.rs` lists
-//! them. What was found is told in `benches/NOTES.md`.
+//! The results of every variant are checked before it is timed. Most variants change one option;
+//! `variant.rs` lists them. `benches/NOTES.md` has the findings.
 
 mod kernel;
 #[path = "../support/mod.rs"]
@@ -40,7 +40,10 @@ fn main() -> ExitCode {
 
 fn sizes(bench: &Bench) -> Vec<usize> {
     if let Ok(sizes) = std::env::var("BENCH_ELEMENTS") {
-        return sizes.split(',').map(|s| s.parse().expect("BENCH_ELEMENTS: numbers")).collect();
+        return sizes
+            .split(',')
+            .map(|s| s.parse().expect("BENCH_ELEMENTS must be numbers"))
+            .collect();
     }
     match (bench.quick, bench.gpu.is_software()) {
         (true, _) => vec![1 << 18],
@@ -58,7 +61,7 @@ fn compare(bench: &mut Bench, shape: &Shape) {
     let mut contestants =
         vec![Contestant::new(own.clone(), move || clock::device(gpu, steps, &mut optimizer))];
     let arrays = Arrays::new(gpu, shape.elements());
-    let (variants, impossible): (Vec<_>, Vec<_>) =
+    let (variants, unsupported): (Vec<_>, Vec<_>) =
         variant::all().into_iter().partition(|variant| variant.runs_on(gpu, shape.elements()));
     for variant in variants {
         let subject = Subject {
@@ -72,10 +75,10 @@ fn compare(bench: &mut Bench, shape: &Shape) {
     }
     let lines = take(bench, "device clock", contestants);
     bench.record.lines.extend(lines);
-    impossible.iter().for_each(|v| println!("Not possible here: {}, {}", v.name(), shape.name));
+    unsupported.iter().for_each(|v| println!("Not supported here: {}, {}", v.name(), shape.name));
 }
 
-/// The variants by their speed.
+/// Prints the variants, sorted by their speed.
 fn print(bench: &Bench) {
     println!("GPU: {}", bench.gpu.name());
     println!("\n{:<10} {:<46} {:>10}  of the crate's speed", "shape", "variant", "ms");

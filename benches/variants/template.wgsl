@@ -1,4 +1,5 @@
-// Adam, with knobs: see variant.rs, which fills in what a dollar marks and appends the updates.
+// Adam with options: variant.rs replaces the names that begin with a dollar sign, and appends the
+// updates.
 
 alias Real = $REAL;
 $WORDSconst WORKGROUP = $WORKGROUPu;

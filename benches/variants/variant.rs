@@ -1,21 +1,21 @@
-//! The knobs of Adam's kernel, and the WGSL that they make.
+//! The options of Adam's kernel, and the WGSL that they result in.
 
 use super::support::gpu::Gpu;
 use std::fmt::Write;
 use wgpu_optim::wgpu;
 
-/// How a thread finds its parameter's place.
+/// How a thread finds where its elements are.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Segments {
-    /// It does not: one tensor.
+    /// There is one tensor, so that nothing is looked up.
     None,
     /// A row for each block of 256 elements, as the crate does.
     Table,
-    /// A row for each tensor, searched by halves.
+    /// A row for each tensor, found by binary search.
     Search,
 }
 
-/// How the coefficients arrive.
+/// How the kernel reads coefficients.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Coeffs {
     Uniform,
@@ -23,28 +23,29 @@ pub enum Coeffs {
     Immediates,
 }
 
-/// A kernel. The crate's own is a vec4 a thread, workgroups of 256, two dimensions, a table, a uniform.
+/// A kernel. The crate's has a vec4 for each thread, workgroups of 256, a grid of two dimensions, a
+/// table and a uniform.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Variant {
-    /// Elements of the arrays' type: 4, or 1.
+    /// f32 in an element of the arrays: 4 or 1.
     pub lanes: u32,
-    /// How many of them a thread updates.
+    /// How many elements of the arrays a thread updates.
     pub per_thread: u32,
-    /// Four elements are moved as two words of 64 bits.
+    /// Whether four f32 are moved as two words of 64 bits.
     pub u64: bool,
-    /// A thread past the end skips its loads too, not only its stores.
+    /// Whether threads past the end skip their loads too, and not only their stores.
     pub branch: bool,
     pub workgroup: u32,
     pub dimensions: u32,
     pub segments: Segments,
     pub coeffs: Coeffs,
-    /// Gradients bound for writing too, as a buffer must be that parameters share.
+    /// Whether gradients are bound for writing, as in a buffer that also holds parameters.
     pub writable_grads: bool,
-    /// With wgpu's runtime checks.
+    /// Whether wgpu's runtime checks are on.
     pub checks: bool,
 }
 
-/// Tensors that the tables tell, and elements in a block.
+/// Tensors in the tables, and elements in a block.
 pub const SEGMENTS: u32 = 1024;
 pub const BLOCK: u32 = 256;
 
@@ -61,7 +62,7 @@ const BASE: Variant = Variant {
     checks: true,
 };
 
-/// Each knob turned alone, and some that could help one another.
+/// Each option changed alone, and some combinations that could be faster.
 pub fn all() -> Vec<Variant> {
     let mut all =
         vec![BASE, Variant { lanes: 1, ..BASE }, Variant { lanes: 1, per_thread: 4, ..BASE }];
@@ -99,7 +100,7 @@ impl Variant {
         if self.workgroup != BASE.workgroup {
             let _ = write!(name, ", workgroup {}", self.workgroup);
         }
-        let knobs = [
+        let options = [
             (self.u64, "64-bit words"),
             (self.branch, "loads in a branch"),
             (self.dimensions == 1, "one dimension"),
@@ -108,7 +109,7 @@ impl Variant {
             (self.writable_grads, "writable gradients"),
             (!self.checks, "no runtime checks"),
         ];
-        knobs.iter().filter(|(on, _)| *on).for_each(|(_, knob)| name += &format!(", {knob}"));
+        options.iter().filter(|(on, _)| *on).for_each(|(_, option)| name += &format!(", {option}"));
         name
     }
 
@@ -124,12 +125,12 @@ impl Variant {
             || self.workgroups(elements) <= limits.max_compute_workgroups_per_dimension;
         let has_u64 = gpu.device.features().contains(wgpu::Features::SHADER_INT64);
         let has_immediates = gpu.device.features().contains(wgpu::Features::IMMEDIATES);
-        let arrives = self.coeffs != Coeffs::Immediates || has_immediates;
+        let is_readable = self.coeffs != Coeffs::Immediates || has_immediates;
         let divides = elements.is_multiple_of((SEGMENTS * BLOCK) as usize);
-        fits && reaches && arrives && divides && (has_u64 || !self.u64)
+        fits && reaches && is_readable && divides && (has_u64 || !self.u64)
     }
 
-    /// The kernel: all loads of a thread before its stores.
+    /// The kernel. A thread's loads come before its stores.
     pub fn wgsl(&self) -> String {
         let mut text = self.head();
         if self.branch {
@@ -160,7 +161,7 @@ impl Variant {
         text + "}\n"
     }
 
-    /// Everything up to the updates.
+    /// The text before the updates.
     fn head(&self) -> String {
         let real = if self.lanes == 4 { "vec4<f32>" } else { "f32" };
         let words = match self.u64 {
@@ -187,7 +188,8 @@ impl Variant {
         text.replace("$PLACE", &self.place())
     }
 
-    /// Where the i-th Real lies in the arrays of parameters, gradients and states.
+    /// The body of `place`: where the i-th Real is in the arrays of parameters, gradients and
+    /// states.
     fn place(&self) -> String {
         let reals = |elements: u32| elements / self.lanes;
         let block = reals(BLOCK);
@@ -197,7 +199,7 @@ impl Variant {
                 "    let row = table[i / {block}u];\n    return row.xyz / {}u + i % {block}u;\n",
                 self.lanes
             ),
-            // Halves without a loop, which naga would guard.
+            // Without a loop, to which naga would add a guard.
             Segments::Search => {
                 let mut text = String::from("    var found = 0u;\n");
                 for step in (0..SEGMENTS.ilog2()).rev().map(|bit| 1 << bit) {
@@ -213,8 +215,8 @@ impl Variant {
         }
     }
 
-    /// Rows as `place` reads them: where parameters, gradients and states start; for a search, the first
-    /// element too.
+    /// The rows that `place` reads: where parameters, gradients and states start, and for a search
+    /// also the first element.
     pub fn table(&self, elements: usize) -> Vec<[u32; 4]> {
         let (rows, size) = match self.segments {
             Segments::None => (1, 0),

@@ -1,18 +1,18 @@
-//! Cautious Lion, the rule: everything that wgpu-optim wants to know of it.
+//! The rule's Rust side: everything that wgpu-optim needs to know about cautious Lion.
 
-use wgpu_optim::{Before, Check, Error, Number, Real, Rule, Step, fields};
+use wgpu_optim::{Check, Error, Number, Real, Rule, Step, fields};
 
-/// Lion that holds still wherever its direction disagrees with the present gradient's.
+/// Lion that updates an element only where its direction agrees with the present gradient.
 ///
 /// ```text
-/// u ← sign(β1·m + (1 − β1)·g)
-/// p ← p − lr·u where u·g > 0
-/// m ← β2·m + (1 − β2)·g                exp_avg
+/// u    ← sign(β1·m + (1 − β1)·g)
+/// mask ← 1 where u·g > 0, otherwise 0
+/// p    ← p − lr·u·mask/max(mean(mask), 1e-3)     the mean is over the tensor
+/// m    ← β2·m + (1 − β2)·g                       exp_avg
 /// ```
 ///
 /// Liang, Chen, Liu and Liu, *Cautious optimizers: improving training with one line of code*, 2024
-/// (arXiv 2411.16085). The paper also multiplies u by the inverse of the share of elements that move,
-/// a sum over the whole tensor; a rule sees one element, so this one leaves the factor out.
+/// (arXiv 2411.16085), with the scale factor of timm's implementation.
 #[derive(Debug, Clone)]
 pub struct CautiousLion {
     pub lr: f64,
@@ -20,13 +20,32 @@ pub struct CautiousLion {
 }
 
 fields! {
-    /// Equal for all elements in a step: the WGSL's `struct Coeffs`, the same names in the same order.
+    /// Numbers equal for all elements in a step: the WGSL's `struct Coeffs`, with the same names in
+    /// the same order.
     pub struct Coeffs { lr, beta1, one_minus_beta1, beta2, one_minus_beta2 }
 }
 
 fields! {
-    /// What each element remembers: the WGSL's `struct State`.
+    /// What each element keeps from step to step: the WGSL's `struct State`.
     pub struct State { exp_avg }
+}
+
+fields! {
+    /// Sums over a tensor: how many elements the mask lets move, and how many there are. The WGSL's
+    /// `struct Sums`; there, `struct Summands` has the same fields.
+    pub struct Sums { moving, elements }
+}
+
+/// The smallest mean of the mask by which a step is divided.
+const LEAST_MEAN: f64 = 1e-3;
+
+impl CautiousLion {
+    /// Lion's direction, or 0 where the present gradient disagrees.
+    fn cautious<T: Real>(c: &Coeffs<T>, g: T, exp_avg: T) -> T {
+        let zero = T::from_f64(0.0);
+        let direction = (c.beta1 * exp_avg + c.one_minus_beta1 * g).sign();
+        if direction * g > zero { direction } else { zero }
+    }
 }
 
 impl Rule for CautiousLion {
@@ -34,6 +53,7 @@ impl Rule for CautiousLion {
     const WGSL: &'static str = include_str!("cautious_lion.wgsl");
     type Coeffs<T: Copy> = Coeffs<T>;
     type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Sums<T>;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -48,13 +68,7 @@ impl Rule for CautiousLion {
             .decay_rate("betas.1", self.betas.1)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        // Weight decay and maximization, if wanted: `.decoupled(self.lr, self.weight_decay)`.
-        Before::default()
-    }
-    fn initial_state(&self) -> State<Option<f64>> {
-        State { exp_avg: Some(0.0) }
-    }
+    // `before` and `after`, which have defaults, are where maximization and weight decay would go.
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> Coeffs<N> {
         let (beta1, beta2) = self.betas;
         Coeffs {
@@ -66,14 +80,15 @@ impl Rule for CautiousLion {
             one_minus_beta2: (1.0 - beta2).into(),
         }
     }
-    fn update<T: Real>(&self, c: &Coeffs<T>, p: T, g: T, s: &mut State<T>) -> T {
-        let zero = T::from_f64(0.0);
-        let direction = (c.beta1 * s.exp_avg + c.one_minus_beta1 * g).sign();
-        s.exp_avg = c.beta2 * s.exp_avg + c.one_minus_beta2 * g;
-        let cautious = if direction * g > zero { direction } else { zero };
-        p - c.lr * cautious
+    fn summands<T: Real>(&self, c: &Coeffs<T>, _: T, g: T, s: &mut State<T>) -> Sums<T> {
+        Sums { moving: Self::cautious(c, g, s.exp_avg).abs(), elements: T::from_f64(1.0) }
     }
-    fn variants() -> Vec<Self> {
-        vec![Self { lr: 1e-4, betas: (0.9, 0.99) }]
+    fn with_sums(&self, c: Coeffs<f64>, sums: &Sums<f64>) -> Coeffs<f64> {
+        Coeffs { lr: c.lr / (sums.moving / sums.elements).max(LEAST_MEAN), ..c }
+    }
+    fn update<T: Real>(&self, c: &Coeffs<T>, p: T, g: T, s: &mut State<T>) -> T {
+        let direction = Self::cautious(c, g, s.exp_avg);
+        s.exp_avg = c.beta2 * s.exp_avg + c.one_minus_beta2 * g;
+        p - c.lr * direction
     }
 }

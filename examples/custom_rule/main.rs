@@ -4,44 +4,47 @@
 //! cargo run --release --example custom_rule
 //! ```
 //!
-//! The rule is cautious_lion.wgsl, a function of one element, and cautious_lion.rs, its Rust side.
-//! Written once each, it runs on tensors at any place, and on the CPU. This program trains with it,
-//! and holds the GPU to the CPU's result, step by step.
+//! The rule is cautious_lion.wgsl and its Rust side, cautious_lion.rs: the update of one element,
+//! and what each element adds to two sums over its tensor. The library runs it on tensors in any
+//! buffer, and on the CPU. This program trains with it and compares the GPU's steps with the CPU's.
 
 mod cautious_lion;
+mod print;
 mod rosenbrock;
 #[cfg(test)]
 mod tests;
+mod twin;
 
 use cautious_lion::CautiousLion;
 use clap::Parser;
 use std::process::ExitCode;
-use wgpu_optim::format::Access;
-use wgpu_optim::shader::{self, Extras, Stage, Variant};
+use twin::{Twin, larger};
 use wgpu_optim::wgpu::{self, BufferUsages};
-use wgpu_optim::{CpuOptimizer, Error, Optimizer, Param, Real, Rule};
+use wgpu_optim::{Error, Optimizer, Param, Rule};
 
 const RULE: CautiousLion = CautiousLion { lr: 2e-2, betas: (0.9, 0.99) };
 const STEPS: usize = 400;
 
-/// The tensors, with their numbers of elements: one lies in the optimizer's arena, one in a buffer of
+/// The tensors, with their numbers of elements: one is in the optimizer's arena, one in a buffer of
 /// our own.
 const TENSORS: [(&str, usize); 2] = [("arena", 2 * 1024), ("own", 2 * 1001)];
 
-/// Elements before the second tensor in its buffer: not a multiple of 4, so that no vec4 fits.
+/// Elements before the second tensor in its buffer: not a multiple of 4, so that vec4 access, which
+/// needs 16-byte alignment, is not possible.
 const OFFSET: usize = 3;
 
-/// The largest difference between GPU and CPU after one step from the same state, relative to numbers
-/// above 1. Roundings make some 1e-6; a step in the wrong direction makes `lr` or more.
+/// The largest difference allowed between GPU and CPU after one step from the same state, relative
+/// for numbers above 1. Rounding causes about 1e-6; a step in the wrong direction causes `lr` or
+/// more.
 const TOLERANCE: f64 = 1e-5;
 
 /// Steps from one comparison to the next.
 const COMPARE_EVERY: usize = 10;
 
-/// Trains with a rule of one's own, on the GPU and on the CPU, and compares the two.
+/// Trains with a custom rule, on the GPU and on the CPU, and compares the two.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Print the WGSL that the rule becomes a part of, and do nothing else
+    /// Print the WGSL of the kernel that contains the rule, and exit
     #[arg(long)]
     print: bool,
 }
@@ -58,13 +61,13 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if args.print {
-        print!("{}", composed()?);
+        print!("{}", print::update_kernel()?);
         return Ok(());
     }
     let Some(adapter) = adapter() else {
         println!(
-            "No GPU adapter found, so only the CPU trains. For a GPU, install its driver, or a software \
-             one (on Debian and Ubuntu: apt install mesa-vulkan-drivers)"
+            "No GPU adapter found: training on the CPU only. To use a GPU, install its driver, or \
+             a software driver (on Debian and Ubuntu: apt install mesa-vulkan-drivers)"
         );
         return Ok(train_on_cpu()?);
     };
@@ -73,28 +76,22 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let differences = train_on_gpu(&RULE, &device, &queue)?;
     let [from_f32, from_f64] = differences;
     println!(
-        "largest difference from the CPU: {from_f32:.1e} (f32), {from_f64:.1e} (f64), allowed {TOLERANCE:e}"
+        "largest difference from the CPU: {from_f32:.1e} (f32), {from_f64:.1e} (f64), \
+         allowed {TOLERANCE:e}"
     );
     if !agree(differences) {
-        return Err("The WGSL and the Rust side of the rule do not compute the same".into());
+        return Err("The WGSL and the Rust side of the rule compute different results".into());
     }
     Ok(())
 }
 
-/// The kernel's WGSL: the rule between what the driver puts before and after it.
-fn composed() -> Result<String, Error> {
-    let (stage, access, shared) = (Stage::Step, Access::Vec4, false);
-    let variant = Variant { stage, access, shared, extras: Extras::default() };
-    Ok(shader::link(&RULE, TENSORS.len(), &variant)?.text)
-}
-
-/// Whether all differences are mere rounding. A NaN is not.
+/// Whether all differences are rounding errors. A NaN is not.
 fn agree(differences: [f64; 2]) -> bool {
     differences.iter().all(|&difference| difference <= TOLERANCE)
 }
 
 fn adapter() -> Option<wgpu::Adapter> {
-    // OpenGL only where there is nothing better: the mere search for it can print warnings.
+    // OpenGL is tried last: even the search for it can print warnings.
     [wgpu::Backends::PRIMARY, wgpu::Backends::GL].into_iter().find_map(|backends| {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
         descriptor.backends = wgpu::Backends::from_env().unwrap_or(backends);
@@ -103,7 +100,7 @@ fn adapter() -> Option<wgpu::Adapter> {
     })
 }
 
-/// Trains on the GPU; the largest differences of an f32 and an f64 twin from it.
+/// Trains on the GPU. Returns the largest differences from an f32 and an f64 optimizer on the CPU.
 fn train_on_gpu<R: Rule>(
     rule: &R,
     device: &wgpu::Device,
@@ -141,8 +138,8 @@ fn train_on_gpu<R: Rule>(
     Ok(largest)
 }
 
-/// An optimizer with a group for each tensor: the first in the arena, the second in a buffer with its
-/// gradient.
+/// An optimizer with a group for each tensor: the first in the arena, the second in a buffer that
+/// also holds its gradient.
 fn build<R: Rule>(
     rule: &R,
     device: &wgpu::Device,
@@ -152,14 +149,14 @@ fn build<R: Rule>(
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("own"),
         size: 4 * (OFFSET + 2 * second_len) as u64,
-        // To be updated; copied from and to by `read_param`, `set_grad` and the like.
+        // STORAGE for the step, COPY_SRC for `read_param` and the like, COPY_DST for `set_grad`.
         usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
     let [param_offset, grad_offset] = [OFFSET, OFFSET + second_len].map(|at| 4 * at as u64);
     let own =
-        Param::new(second, second_len).buffers(&buffer, &buffer).offsets(param_offset, grad_offset);
-    let optimizer = Optimizer::builder()
+        Param::new(second, second_len).buffers((&buffer, param_offset), (&buffer, grad_offset));
+    let mut optimizer = Optimizer::builder()
         .group(rule.clone(), [(first, first_len)])
         .group(rule.clone(), [own])
         .build(device, queue)?;
@@ -167,64 +164,6 @@ fn build<R: Rule>(
         optimizer.set_param(name, &rosenbrock::start(len / 2))?;
     }
     Ok(optimizer)
-}
-
-/// The same optimizer on the CPU.
-///
-/// It follows the GPU, and the two are compared one step on. Left to themselves they would part sooner
-/// or later: where the terms of a sign cancel, the last bit decides on a step up or down.
-struct Twin<T> {
-    optimizer: CpuOptimizer<T>,
-    states: &'static [&'static str],
-}
-
-impl<T: Real> Twin<T> {
-    fn new<R: Rule>(rule: &R) -> Result<Self, Error> {
-        let [first, second] = TENSORS;
-        let optimizer = CpuOptimizer::builder()
-            .group(rule.clone(), [first])
-            .group(rule.clone(), [second])
-            .build()?;
-        Ok(Self { optimizer, states: <R::State<f64> as wgpu_optim::Fields<f64>>::NAMES })
-    }
-
-    /// Takes over parameters, gradients, states and learning rates.
-    fn follow(&mut self, gpu: &Optimizer) -> Result<(), Error> {
-        let convert = |values: Vec<f32>| {
-            values.into_iter().map(|x| T::from_f64(x.into())).collect::<Vec<_>>()
-        };
-        for (group, (name, _)) in TENSORS.into_iter().enumerate() {
-            self.optimizer.set_lr(group, gpu.rule(group)?.lr())?;
-            self.optimizer.set_param(name, &convert(gpu.read_param(name)?.wait()?))?;
-            self.optimizer.set_grad(name, &convert(gpu.read_grad(name)?.wait()?))?;
-            for state in self.states {
-                let values = convert(gpu.read_state(name, state)?.wait()?);
-                self.optimizer.set_state(name, state, &values)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a step, and gives the largest difference from a GPU that has taken it too.
-    fn step(&mut self, gpu: &Optimizer) -> Result<f64, Error> {
-        self.optimizer.step()?;
-        let mut largest = 0.0;
-        let mut compare = |own: T, found: f32| {
-            let own = own.to_f64();
-            let difference = (own - f64::from(found)).abs() / own.abs().max(1.0);
-            largest = larger(largest, difference);
-        };
-        for (name, _) in TENSORS {
-            let found = gpu.read_param(name)?.wait()?;
-            self.optimizer.param(name)?.iter().zip(found).for_each(|(&p, q)| compare(p, q));
-            for state in self.states {
-                let found = gpu.read_state(name, state)?.wait()?;
-                let own = self.optimizer.state(name, state)?;
-                own.iter().zip(found).for_each(|(&s, t)| compare(s, t));
-            }
-        }
-        Ok(largest)
-    }
 }
 
 /// Trains without a GPU.
@@ -247,7 +186,7 @@ fn train_on_cpu() -> Result<(), Error> {
     Ok(())
 }
 
-/// Falls in a line: steps of a sign's size come to rest no other way.
+/// Decreases linearly to 0: steps of constant size do not converge otherwise.
 fn lr_at<R: Rule>(rule: &R, step: usize) -> f64 {
     rule.lr() * (1.0 - step as f64 / STEPS as f64)
 }
@@ -256,9 +195,4 @@ fn report(step: usize, loss: f64) {
     if step.is_multiple_of(STEPS / 5) || step + 1 == STEPS {
         println!("step {step:3}  loss {loss:.4}");
     }
-}
-
-/// The larger of two, or NaN if one is: `f64::max` would hide it.
-fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || a > b { a } else { b }
 }

@@ -1,6 +1,6 @@
-//! The problem: Rosenbrock's valley, (1 − x)² + 100·(y − x²)², for many pairs (x, y) at once.
+//! The problem: Rosenbrock's function, (1 − x)² + 100·(y − x²)², of many pairs (x, y) at once.
 
-/// Starting points in [−1.5, 1.5]², spread evenly and always the same.
+/// Starting points in [−1.5, 1.5]², evenly distributed and the same in every run.
 pub fn start(pairs: usize) -> Vec<f32> {
     // Multiples of the plastic number's powers: a low-discrepancy sequence (Roberts 2018).
     let spread = |k: usize, step: f64| (3.0 * ((k as f64 * step) % 1.0) - 1.5) as f32;
@@ -14,7 +14,7 @@ pub fn loss(points: &[f32]) -> f64 {
     pairs.iter().map(|pair| one(pair.map(f64::from))).sum::<f64>() / pairs.len() as f64
 }
 
-/// Each pair's own gradient.
+/// The gradient of each pair's term.
 pub fn gradient(points: &[f32]) -> Vec<f32> {
     let one = |&[x, y]: &[f32; 2]| {
         let off = y - x * x;

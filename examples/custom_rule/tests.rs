@@ -1,22 +1,38 @@
 use super::*;
-use cautious_lion::{Coeffs, State};
-use wgpu_optim::{Before, Number, Step};
+use cautious_lion::{Coeffs, State, Sums};
+use wgpu_optim::{Number, Real, Step};
+
+mod formula;
+
+/// A device, whose driver may compute on the CPU.
+fn gpu() -> (wgpu::Device, wgpu::Queue) {
+    let adapter = adapter().expect("these tests need a GPU or a software driver");
+    pollster::block_on(adapter.request_device(&Default::default())).unwrap()
+}
 
 fn differences<R: Rule>(rule: &R) -> [f64; 2] {
-    let adapter = adapter().expect("these tests need a GPU or a software driver");
-    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).unwrap();
+    let (device, queue) = gpu();
     train_on_gpu(rule, &device, &queue).unwrap()
 }
 
-/// The WGSL of [`CautiousLion`] with the Rust side of Lion, which is not cautious.
+/// The WGSL of [`CautiousLion`] with a Rust side that differs from it.
 #[derive(Debug, Clone)]
-struct Careless(CautiousLion);
+struct Wrong(CautiousLion, Mistake);
 
-impl Rule for Careless {
-    const NAME: &'static str = "careless";
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mistake {
+    /// It is Lion: the update has no mask.
+    NoMask,
+    /// The step is not divided by the mean of the mask.
+    NoFactor,
+}
+
+impl Rule for Wrong {
+    const NAME: &'static str = "wrong";
     const WGSL: &'static str = CautiousLion::WGSL;
     type Coeffs<T: Copy> = Coeffs<T>;
     type State<T: Copy> = State<T>;
+    type Sums<T: Copy> = Sums<T>;
 
     fn lr(&self) -> f64 {
         self.0.lr
@@ -27,22 +43,25 @@ impl Rule for Careless {
     fn validate(&self) -> Result<(), Error> {
         Rule::validate(&self.0)
     }
-    fn before(&self) -> Before<f64> {
-        self.0.before()
-    }
-    fn initial_state(&self) -> State<Option<f64>> {
-        self.0.initial_state()
-    }
     fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> Coeffs<N> {
         Rule::coeffs(&self.0, step, scalars)
     }
+    fn summands<T: Real>(&self, c: &Coeffs<T>, p: T, g: T, s: &mut State<T>) -> Sums<T> {
+        self.0.summands(c, p, g, s)
+    }
+    fn with_sums(&self, c: Coeffs<f64>, sums: &Sums<f64>) -> Coeffs<f64> {
+        match self.1 {
+            Mistake::NoMask => Rule::with_sums(&self.0, c, sums),
+            Mistake::NoFactor => c,
+        }
+    }
     fn update<T: Real>(&self, c: &Coeffs<T>, p: T, g: T, s: &mut State<T>) -> T {
+        if self.1 == Mistake::NoFactor {
+            return self.0.update(c, p, g, s);
+        }
         let direction = (c.beta1 * s.exp_avg + c.one_minus_beta1 * g).sign();
         s.exp_avg = c.beta2 * s.exp_avg + c.one_minus_beta2 * g;
         p - c.lr * direction
-    }
-    fn variants() -> Vec<Self> {
-        Vec::new()
     }
 }
 
@@ -54,17 +73,23 @@ fn gpu_and_cpu_agree() {
 
 #[test]
 fn a_rust_side_that_differs_from_the_wgsl_is_caught() {
-    let found = differences(&Careless(RULE));
-    assert!(found.iter().all(|&difference| difference > 100.0 * TOLERANCE), "{found:?}");
-    assert!(!agree(found) && !agree([0.0, f64::NAN]));
+    for mistake in [Mistake::NoMask, Mistake::NoFactor] {
+        let found = differences(&Wrong(RULE, mistake));
+        let is_large = |&difference: &f64| difference > 100.0 * TOLERANCE;
+        assert!(found.iter().all(is_large), "{mistake:?}: {found:?}");
+        assert!(!agree(found));
+    }
+    assert!(!agree([0.0, f64::NAN]));
     assert!(larger(f64::NAN, 1.0).is_nan() && larger(1.0, f64::NAN).is_nan());
 }
 
 #[test]
 fn the_printed_shader_contains_the_rule() {
-    let text = composed().unwrap();
+    let text = print::update_kernel().unwrap();
     assert!(text.contains(CautiousLion::WGSL));
-    assert!(text.contains("fn step("));
+    assert!(text.contains("fn main("));
+    let library = text.replace(CautiousLion::WGSL, "");
+    assert!(library.contains("update(") && library.contains("with_sums("));
 }
 
 #[test]

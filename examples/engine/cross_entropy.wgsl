@@ -1,5 +1,5 @@
-// Softmax and cross-entropy: the loss, its gradient and whether the network is right. Every thread
-// does one row, that is one image.
+// Softmax and cross-entropy: the loss, its gradient and whether the prediction is correct. Each
+// thread computes one row, that is one image.
 
 override CLASSES: u32;
 
@@ -29,7 +29,7 @@ fn cross_entropy(@builtin(global_invocation_id) thread: vec3<u32>) {
             predicted = k;
         }
     }
-    // Subtracting the largest logit from all changes no probability, but keeps `exp` finite.
+    // Subtracting the largest logit changes no probability, and keeps `exp` finite.
     let largest = logits[first + predicted];
     var sum = 0.0;
     for (var k = 0u; k < CLASSES; k++) {
@@ -42,7 +42,7 @@ fn cross_entropy(@builtin(global_invocation_id) thread: vec3<u32>) {
         let expected = f32(k == label);
         logits_gradient[first + k] = (probability - expected) / f32(rows);
     }
-    // Scores add up over the batches, so that the host has to read them only once an epoch.
+    // Scores are summed over batches, so that the host reads them only once per epoch.
     scores[row].loss += log(sum) + largest - logits[first + label];
     scores[row].correct += f32(predicted == label);
 }

@@ -21,7 +21,7 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// Uploads the training set and the test set, once and for all.
+    /// Uploads the training set and the test set.
     pub fn upload(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -75,7 +75,7 @@ impl Random {
         bound * (2.0 * unit - 1.0)
     }
 
-    /// Fisher and Yates's shuffle.
+    /// The Fisher-Yates shuffle.
     fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, (self.next() % (last as u64 + 1)) as usize);

@@ -11,7 +11,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Compiles an entry point, with these values for the module's `override`s.
+    /// Compiles an entry point, with these values for the module's `override` constants.
     pub fn new(
         device: &wgpu::Device,
         module: &wgpu::ShaderModule,
@@ -51,7 +51,7 @@ impl Kernel {
     }
 }
 
-/// A kernel with its arguments. It is made once and recorded for every batch.
+/// A kernel with its arguments, which is created once and recorded for every batch.
 pub struct Call {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,

@@ -1,13 +1,13 @@
-// A fully connected layer: its forward pass and its gradients. Every thread computes one element of
-// the result, by itself; so nothing is added atomically, and runs are reproducible.
+// A fully connected layer: its forward pass and its gradients. Each thread computes one element of
+// the result alone, so that no atomics are needed and runs are reproducible.
 //
-// Matrices are row-major. How many rows a batch has is seen from the sizes of its tensors.
+// Matrices are row-major. The number of rows of a batch follows from the sizes of its tensors.
 
 override INPUTS: u32;
 override OUTPUTS: u32;
 override RELU: bool;
 
-// Each kernel binds only the tensors that it uses.
+// Each entry point binds only the tensors that it uses.
 @group(0) @binding(0) var<storage, read> input: array<f32>;                  // rows × INPUTS
 @group(0) @binding(1) var<storage, read> weight: array<f32>;                 // OUTPUTS × INPUTS
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                   // OUTPUTS
@@ -17,7 +17,7 @@ override RELU: bool;
 @group(0) @binding(6) var<storage, read_write> bias_gradient: array<f32>;    // as `bias`
 @group(0) @binding(7) var<storage, read_write> input_gradient: array<f32>;   // as `input`
 
-// output = input · weightᵀ + bias, through a ReLU if the layer has one.
+// output = input · weightᵀ + bias, followed by ReLU if the layer has one.
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) thread: vec3<u32>) {
     if thread.x >= arrayLength(&output) {
@@ -32,8 +32,8 @@ fn forward(@builtin(global_invocation_id) thread: vec3<u32>) {
     output[thread.x] = select(sum, max(sum, 0.0), RELU);
 }
 
-// weight_gradient = output_gradientᵀ · input. It replaces the gradient of the batch before, so
-// there is none to be zeroed.
+// weight_gradient = output_gradientᵀ · input. It overwrites the previous batch's gradient, which
+// therefore need not be zeroed.
 @compute @workgroup_size(64)
 fn backward_weight(@builtin(global_invocation_id) thread: vec3<u32>) {
     if thread.x >= arrayLength(&weight_gradient) {
@@ -49,7 +49,7 @@ fn backward_weight(@builtin(global_invocation_id) thread: vec3<u32>) {
     weight_gradient[thread.x] = sum;
 }
 
-// bias_gradient = the sum of output_gradient's rows.
+// bias_gradient = the sum of the rows of output_gradient.
 @compute @workgroup_size(64)
 fn backward_bias(@builtin(global_invocation_id) thread: vec3<u32>) {
     if thread.x >= arrayLength(&bias_gradient) {
@@ -63,8 +63,8 @@ fn backward_bias(@builtin(global_invocation_id) thread: vec3<u32>) {
     bias_gradient[thread.x] = sum;
 }
 
-// input_gradient = output_gradient · weight, and on through the ReLU that `input` came from: where
-// it let nothing through forward, it lets nothing through backward.
+// input_gradient = output_gradient · weight, times the derivative of the ReLU that `input` came
+// from.
 @compute @workgroup_size(64)
 fn backward_input(@builtin(global_invocation_id) thread: vec3<u32>) {
     if thread.x >= arrayLength(&input_gradient) {

@@ -1,14 +1,14 @@
-//! A tiny training engine, and how it uses wgpu-optim: a two-layer perceptron learns to read
+//! A small training engine that uses wgpu-optim: a two-layer perceptron learns to classify
 //! handwritten digits.
 //!
 //! ```sh
 //! cargo run --release --example engine
 //! ```
 //!
-//! Everything but the optimizer is the engine's own: the device, the buffers, the kernels of the
-//! forward and the backward pass (linear.wgsl, cross_entropy.wgsl) and the command encoder.
-//! Parameters and gradients never leave the GPU. What the optimizer adds is in this file, in
-//! `Parameter` (tensor.rs) and, for those who like to watch, in `Monitor` (monitor.rs).
+//! Everything except the optimizer belongs to the engine: the device, the buffers, the kernels of
+//! the forward and backward passes (linear.wgsl, cross_entropy.wgsl) and the command encoder.
+//! Parameters and gradients stay on the GPU. The code that uses the optimizer is in this file, in
+//! `Parameter` (tensor.rs) and, for statistics during training, in `Monitor` (monitor.rs).
 
 mod digits;
 mod kernel;
@@ -34,7 +34,7 @@ const EPOCHS: usize = 20;
 /// Divides the size of the training set.
 const BATCH_SIZE: usize = 50;
 const LEARNING_RATE: f64 = 1e-2;
-/// Gradients whose norm, all of them together, is larger are clipped to it.
+/// The global norm that gradients are clipped to.
 const MAX_NORM: f64 = 1.0;
 
 fn main() -> ExitCode {
@@ -49,12 +49,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let adapter = adapter().ok_or(
-        "No GPU found: install its driver, or a software one for Vulkan (on Debian and Ubuntu: \
-         apt install mesa-vulkan-drivers)",
+        "No GPU adapter found: install its driver, or a software driver for Vulkan (on Debian and \
+         Ubuntu: apt install mesa-vulkan-drivers)",
     )?;
     let info = adapter.get_info();
     println!("{} ({})", info.name, info.backend);
-    // The optimizer needs no features and no more than the default limits.
+    // The optimizer needs no features, and the default limits are enough.
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
 
     let mut trainer = Trainer::new(device, queue)?;
@@ -80,7 +80,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn adapter() -> Option<wgpu::Adapter> {
-    // OpenGL only where there is nothing better: the mere search for it can print warnings.
+    // OpenGL is tried last: even the search for it can print warnings.
     [wgpu::Backends::PRIMARY, wgpu::Backends::GL].into_iter().find_map(|backends| {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = backends;
@@ -93,7 +93,7 @@ fn adapter() -> Option<wgpu::Adapter> {
     })
 }
 
-/// The engine at work.
+/// The engine and its training state.
 struct Trainer {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -108,7 +108,7 @@ struct Trainer {
     monitor: Monitor,
 }
 
-/// Means over the digits of an epoch or of the test set.
+/// Mean loss and accuracy over an epoch or the test set.
 struct Score {
     loss: f32,
     accuracy: f32,
@@ -121,7 +121,7 @@ impl Trainer {
         let training_batch = network.batch(&device, BATCH_SIZE);
         let test_batch = network.batch(&device, test_set.len);
 
-        // Two groups: weights decay, biases do not. One dispatch updates them all the same.
+        // Two groups: only weights have weight decay. One dispatch still updates both.
         let adamw = AdamW { lr: LEARNING_RATE, ..Default::default() };
         let optimizer = Optimizer::builder()
             .group(adamw, network.weights())
@@ -144,7 +144,7 @@ impl Trainer {
         })
     }
 
-    /// Trains with every digit of the training set once.
+    /// Trains with each digit of the training set once.
     fn epoch(&mut self) -> Result<Score, Box<dyn Error>> {
         for first in (0..self.training_set.len).step_by(BATCH_SIZE) {
             self.step(first)?;
@@ -152,26 +152,26 @@ impl Trainer {
         self.take_score(&self.training_batch, self.training_set.len)
     }
 
-    /// Trains with one batch: the digits from `first` on. Nothing here waits for the GPU.
+    /// Trains with one batch: the digits from `first` on. It does not wait for the GPU.
     fn step(&mut self, first: usize) -> Result<(), Box<dyn Error>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         self.training_batch.load(&mut encoder, &self.training_set, first);
         let mut pass = encoder.begin_compute_pass(&Default::default());
         self.training_batch.forward(&mut pass);
         self.training_batch.backward(&mut pass);
-        drop(pass); // ends it, so that the encoder is free again
+        drop(pass); // ends the pass, so that the encoder can be used again
 
-        // Hyperparameters are data to the optimizer's kernels: a new one recompiles nothing.
-        self.optimizer.set_lrs(self.schedule.lr(self.steps))?;
-        // Recorded like any other work of the engine's: the step runs after the backward pass and
-        // before the next batch, without a barrier or a wait to be asked for.
+        // Kernels read hyperparameters from a buffer, so that a change recompiles nothing.
+        self.optimizer.set_base_lr(self.schedule.lr(self.steps))?;
+        // The step is recorded like the engine's own work: it runs after the backward pass and
+        // before the next batch. wgpu inserts the barriers.
         self.optimizer.step(&mut encoder)?;
         self.queue.submit([encoder.finish()]);
         self.steps += 1;
         self.monitor.update(&self.device, &self.optimizer)
     }
 
-    /// Classifies the test set; nothing learns.
+    /// Classifies the test set, without training.
     fn evaluate(&self) -> Result<Score, Box<dyn Error>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         self.test_batch.load(&mut encoder, &self.test_set, 0);
@@ -180,7 +180,7 @@ impl Trainer {
         self.take_score(&self.test_batch, self.test_set.len)
     }
 
-    /// Waits for the scores of this many digits, and clears them.
+    /// Waits for the scores of this many digits, and resets them.
     fn take_score(&self, batch: &Batch, digits: usize) -> Result<Score, Box<dyn Error>> {
         let scores: Vec<[f32; 2]> = self.read(&batch.scores)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
@@ -192,12 +192,12 @@ impl Trainer {
         Ok(Score { loss: mean(0), accuracy: mean(1) })
     }
 
-    /// Reads a tensor back, once all that was submitted so far has run.
+    /// Reads a tensor back after everything submitted so far has run.
     fn read<T: bytemuck::Pod>(&self, tensor: &Tensor) -> Result<Vec<T>, Box<dyn Error>> {
         let (sender, receiver) = mpsc::channel();
         let slice = tensor.buffer.slice(..);
         wgpu::util::DownloadBuffer::read_buffer(&self.device, &self.queue, &slice, move |data| {
-            // Fails only if nobody waits any more.
+            // Fails only if the receiver was dropped.
             let _ = sender.send(data);
         });
         self.device.poll(wgpu::PollType::wait_indefinitely())?;

@@ -33,8 +33,8 @@ impl Linear {
         Self {
             inputs,
             outputs,
-            weight: pool.parameter(format!("{name}.weight"), inputs * outputs),
-            bias: pool.parameter(format!("{name}.bias"), outputs),
+            weight: pool.parameter(format!("{name}.weight"), &[outputs, inputs]),
+            bias: pool.parameter(format!("{name}.bias"), &[outputs]),
             forward: kernel("forward"),
             backward_weight: kernel("backward_weight"),
             backward_bias: kernel("backward_bias"),
@@ -42,8 +42,8 @@ impl Linear {
         }
     }
 
-    /// He's initialization (He et al. 2015), which keeps the scale of what passes through a ReLU.
-    /// Biases stay 0.
+    /// He initialization (He et al. 2015), which preserves the variance through a ReLU. Biases stay
+    /// 0.
     fn initialize(&self, queue: &wgpu::Queue, random: &mut Random) {
         let bound = (6.0 / self.inputs as f32).sqrt();
         let Tensor { buffer, offset, len } = &self.weight.value;
@@ -57,7 +57,7 @@ impl Linear {
         self.forward.call(device, output.len, &tensors)
     }
 
-    /// The gradients of the parameters.
+    /// Computes the gradients of the parameters.
     fn backward(
         &self,
         device: &wgpu::Device,
@@ -73,7 +73,7 @@ impl Linear {
         ]
     }
 
-    /// The gradient of the input, which comes from a ReLU.
+    /// Computes the gradient of the input, which is the output of a ReLU.
     fn backward_input(
         &self,
         device: &wgpu::Device,
@@ -116,10 +116,10 @@ impl Network {
         [&self.hidden.bias, &self.output.bias]
     }
 
-    /// Prepares the passes over batches of this many digits.
+    /// Prepares the forward and backward passes over batches of this many digits.
     pub fn batch(&self, device: &wgpu::Device, rows: usize) -> Batch {
-        // Each has a buffer of its own: a kernel that reads one and writes another could not bind
-        // both from one buffer.
+        // Each tensor has a buffer of its own: a kernel cannot bind one buffer both for reading and
+        // for writing.
         let tensor = |label, columns| Tensor::new(device, label, rows * columns);
         let images = tensor("images of a batch", PIXELS);
         let labels = tensor("labels of a batch", 1);
@@ -148,20 +148,20 @@ impl Network {
     }
 }
 
-/// The passes over a batch, ready to be recorded again and again: their tensors stay, the contents
-/// change.
+/// The passes over a batch, ready to be recorded any number of times, with the tensors that they
+/// use.
 pub struct Batch {
     rows: usize,
     pub images: Tensor,
     pub labels: Tensor,
-    /// Each row's loss, and 1 if it was classified correctly, summed up since they were cleared.
+    /// For each row its loss, and 1 if it was classified correctly, summed since the last reset.
     pub scores: Tensor,
     forward: Vec<Call>,
     backward: Vec<Call>,
 }
 
 impl Batch {
-    /// Fetches the digits from `first` on, from GPU memory to GPU memory.
+    /// Copies the digits from `first` on, within GPU memory.
     pub fn load(&self, encoder: &mut wgpu::CommandEncoder, digits: &Digits, first: usize) {
         for (source, target) in [(&digits.images, &self.images), (&digits.labels, &self.labels)] {
             let row_bytes = (target.len / self.rows) as u64 * 4;
@@ -170,12 +170,12 @@ impl Batch {
         }
     }
 
-    /// The forward pass, the loss included.
+    /// Records the forward pass, including the loss.
     pub fn forward(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.forward.iter().for_each(|call| call.record(pass));
     }
 
-    /// The backward pass: leaves the gradients where the optimizer reads them.
+    /// Records the backward pass, which writes the gradients where the optimizer reads them.
     pub fn backward(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.backward.iter().for_each(|call| call.record(pass));
     }

@@ -3,12 +3,12 @@
 use std::num::NonZeroU64;
 use wgpu_optim::Param;
 
-/// A tensor of 32-bit elements in a buffer, alone or beside others.
+/// A tensor of 32-bit elements in a buffer, which may hold other tensors too.
 pub struct Tensor {
     pub buffer: wgpu::Buffer,
-    /// Where it starts, in bytes.
+    /// Its offset in bytes.
     pub offset: u64,
-    /// How many elements it has.
+    /// Its number of elements.
     pub len: usize,
 }
 
@@ -35,28 +35,29 @@ impl Tensor {
     }
 }
 
-/// A trained tensor and its gradient.
+/// A tensor that is trained, and its gradient.
 pub struct Parameter {
     pub name: String,
+    pub shape: Vec<usize>,
     pub value: Tensor,
     pub gradient: Tensor,
 }
 
-/// All that the optimizer has to be told of a parameter: its name, its length, and where the engine
+/// What the optimizer needs to know about a parameter: its name, its shape, and where the engine
 /// keeps it and its gradient. Nothing is copied.
 impl From<&Parameter> for Param {
-    fn from(Parameter { name, value, gradient }: &Parameter) -> Self {
-        Param::new(name, value.len)
-            .buffers(&value.buffer, &gradient.buffer)
-            .offsets(value.offset, gradient.offset)
+    fn from(Parameter { name, shape, value, gradient }: &Parameter) -> Self {
+        Param::new(name, &shape[..])
+            .buffers((&value.buffer, value.offset), (&gradient.buffer, gradient.offset))
     }
 }
 
-/// The one buffer that holds all parameters and all gradients.
+/// One buffer that holds all parameters and all gradients.
 ///
-/// A buffer for each tensor would do as well; the pool shows that the optimizer takes tensors from
-/// wherever an engine has them. It works for the engine's kernels because none of them reads
-/// parameters and writes gradients at once; the optimizer, which does the reverse, copes with that.
+/// A buffer for each tensor would work as well; the pool shows that tensors can be at any place
+/// that the engine chooses. It works for the engine's kernels because none of them both reads
+/// parameters and writes gradients. The optimizer, which reads gradients and writes parameters,
+/// supports it.
 pub struct Pool {
     buffer: wgpu::Buffer,
     alignment: u64,
@@ -64,17 +65,17 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool with room for the parameters of these lengths and their gradients.
+    /// A pool for parameters of these lengths and their gradients.
     pub fn new(device: &wgpu::Device, parameters: &[usize]) -> Self {
-        // The engine's kernels can bind only ranges that start at multiples of this. The optimizer
-        // would take any multiple of 4.
+        // The engine's kernels bind ranges, which must start at multiples of this. The optimizer
+        // accepts any multiple of 4.
         let alignment = u64::from(device.limits().min_storage_buffer_offset_alignment);
         let size = |&len: &usize| 2 * (len as u64 * 4).next_multiple_of(alignment);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters and gradients"),
             size: parameters.iter().map(size).sum(),
-            // The optimizer needs no more than STORAGE. COPY_DST is for the initial values,
-            // COPY_SRC for checkpoints.
+            // The optimizer only needs STORAGE. COPY_DST is for the initial values, COPY_SRC for
+            // checkpoints.
             usage: wgpu::BufferUsages::STORAGE
                 | wgpu::BufferUsages::COPY_SRC
                 | wgpu::BufferUsages::COPY_DST,
@@ -83,8 +84,10 @@ impl Pool {
         Self { buffer, alignment, used: 0 }
     }
 
-    pub fn parameter(&mut self, name: impl Into<String>, len: usize) -> Parameter {
-        Parameter { name: name.into(), value: self.tensor(len), gradient: self.tensor(len) }
+    pub fn parameter(&mut self, name: String, shape: &[usize]) -> Parameter {
+        let len = shape.iter().product();
+        let (value, gradient) = (self.tensor(len), self.tensor(len));
+        Parameter { name, shape: shape.to_vec(), value, gradient }
     }
 
     fn tensor(&mut self, len: usize) -> Tensor {

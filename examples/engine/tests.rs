@@ -20,7 +20,7 @@ fn an_epoch_lowers_the_loss() {
 }
 
 #[test]
-fn the_learning_rate_falls_with_every_step() {
+fn the_learning_rate_decreases_with_every_step() {
     let mut trainer = trainer();
     trainer.step(0).unwrap();
     trainer.step(BATCH_SIZE).unwrap();
@@ -31,7 +31,7 @@ fn the_learning_rate_falls_with_every_step() {
 }
 
 #[test]
-fn the_monitor_brings_the_norm_that_gradients_had_and_were_clipped_from() {
+fn the_monitor_reads_the_norm_before_clipping() {
     let mut trainer = trainer();
     assert_eq!(trainer.monitor.latest, None);
     trainer.step(0).unwrap();
@@ -49,7 +49,7 @@ fn the_monitor_brings_the_norm_that_gradients_had_and_were_clipped_from() {
 }
 
 #[test]
-fn gradients_are_the_slopes_of_the_loss() {
+fn gradients_are_those_of_finite_differences() {
     let widen = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
 
     let mut trainer = trainer();
@@ -62,7 +62,7 @@ fn gradients_are_the_slopes_of_the_loss() {
     let labels: Vec<u32> = trainer.read(&trainer.training_batch.labels).unwrap();
 
     for (k, name) in NAMES.iter().enumerate() {
-        // A sample of the weights, all of the last biases.
+        // A sample of the weights, and all biases of the last layer.
         for i in (0..params[k].len()).step_by(if params[k].len() > 10 { 23 } else { 1 }) {
             let value = params[k][i];
             let [above, below] = [1e-5, -1e-5].map(|change| {

@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The command line.
 
 use crate::contestants::{self, Contestant};
 use crate::function::Function;
@@ -6,36 +6,36 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
-/// Lets every optimizer descend two famous landscapes, and draws the paths.
+/// Minimizes two well-known test functions with every optimizer, and draws the paths.
 ///
-/// Thousands of starts around a marked one are one parameter, which one step moves at once.
-/// Gradients and steps run on the GPU, and nothing is read back before the end. Without a GPU
-/// driver the same runs on the CPU.
+/// Thousands of starting points around a marked one are a single parameter, so that one step moves
+/// them all. Gradients and steps run on the GPU, and nothing is read back before the end. Without a
+/// GPU driver the same runs on the CPU.
 ///
-/// A table tells which share of the starts came within 0.1 of the minimum, and after how many steps
-/// (the median of those that came). The pictures are SVGs, one for each function.
+/// The table shows the share of starting points that came within 0.1 of the minimum, and the median
+/// number of steps that those needed. The pictures are SVGs, one for each function.
 ///
-/// wgpu's environment variables choose the GPU, for example WGPU_BACKEND=vulkan or
+/// wgpu's environment variables select the GPU, for example WGPU_BACKEND=vulkan or
 /// WGPU_POWER_PREF=low.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example, of three rules in Rosenbrock's valley:
+#[command(after_help = "Example with three rules and one function:
   cargo run --release --example landscape -- --function rosenbrock --rule adam,lion,rprop")]
 pub struct Args {
-    /// Starts that descend at once
+    /// Number of starting points
     #[arg(long, value_name = "COUNT", default_value = "4096")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1 << 20))]
     pub starts: usize,
 
-    /// Steps of each run
+    /// Number of steps
     #[arg(long, value_name = "COUNT", default_value = "2000")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub steps: usize,
 
-    /// Functions to descend, separated by commas [default: all]
+    /// Functions to minimize, separated by commas [default: all]
     #[arg(long = "function", value_name = "NAME", value_delimiter = ',')]
     functions: Vec<Function>,
 
-    /// Rules to descend by, separated by commas, for example adam,sgd-momentum [default: all]
+    /// Rules to use, separated by commas, for example adam,sgd-momentum [default: all]
     #[arg(long = "rule", value_name = "NAME", value_delimiter = ',', value_parser = rule_name)]
     rules: Vec<String>,
 
@@ -43,20 +43,20 @@ pub struct Args {
     #[arg(long, value_name = "RATE", value_parser = learning_rate, allow_negative_numbers = true)]
     pub lr: Option<f64>,
 
-    /// Folder of the pictures
+    /// Folder for the pictures
     #[arg(long, value_name = "DIR", default_value = "target/landscape")]
     pub output: PathBuf,
 }
 
 impl Args {
-    /// The functions to descend, each once.
+    /// The functions to minimize, each once.
     pub fn functions(&self) -> Vec<Function> {
-        let asked_for =
+        let is_selected =
             |name: &Function| self.functions.is_empty() || self.functions.contains(name);
-        Function::value_variants().iter().copied().filter(asked_for).collect()
+        Function::value_variants().iter().copied().filter(is_selected).collect()
     }
 
-    /// The rules to descend by, each once.
+    /// The rules to use, each once.
     pub fn contestants(&self) -> Vec<Contestant> {
         let mut all = contestants::all();
         all.retain(|rule| self.rules.is_empty() || self.rules.contains(&rule.name));
@@ -64,7 +64,7 @@ impl Args {
     }
 }
 
-/// The name of a contestant.
+/// The name of a contestant, or an error that lists all names.
 fn rule_name(text: &str) -> Result<String, String> {
     let names: Vec<String> = contestants::all().into_iter().map(|rule| rule.name).collect();
     if names.iter().any(|name| name == text) {

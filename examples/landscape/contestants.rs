@@ -1,9 +1,9 @@
-//! The rules that take part, and the learning rates that suit them.
+//! The rules that are compared, and learning rates that work well for them.
 
 use crate::function::Function;
 use wgpu_optim::{DynRule, SGD, rules};
 
-/// A rule with the name that it has on the command line and in pictures.
+/// A rule with its name on the command line and its title in pictures.
 pub struct Contestant {
     pub name: String,
     pub title: String,
@@ -19,15 +19,14 @@ impl Contestant {
     }
 }
 
-/// Every rule of the crate with its default options, and SGD once more with momentum.
+/// Every rule of the crate with its default options, and SGD also with momentum.
 pub fn all() -> Vec<Contestant> {
-    let mut all: Vec<Contestant> = Vec::new();
-    // A rule's first variant has the default options.
-    for rule in rules::all() {
-        if all.iter().all(|contestant| contestant.name != rule.name()) {
-            all.push(Contestant { name: rule.name().into(), title: title(&*rule), rule });
-        }
-    }
+    let contestant = |rule: Box<dyn DynRule>| Contestant {
+        name: rule.name().into(),
+        title: title(&*rule),
+        rule,
+    };
+    let mut all: Vec<Contestant> = rules::all().into_iter().map(contestant).collect();
     all.push(Contestant {
         name: "sgd-momentum".into(),
         title: "SGD, momentum 0.9".into(),
@@ -36,12 +35,12 @@ pub fn all() -> Vec<Contestant> {
     all
 }
 
-/// The name as people write it: that of the rule's type, with which its debug output begins.
+/// The name of the rule's type, with which its debug output begins.
 fn title(rule: &dyn DynRule) -> String {
     format!("{rule:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect()
 }
 
-/// A learning rate that lets a rule behave in its typical way.
+/// A learning rate with which a rule shows its typical behavior.
 fn learning_rate(function: Function, name: &str) -> f64 {
     let [rosenbrock, beale] = match name {
         "sgd" => [5e-4, 0.01],
@@ -52,12 +51,12 @@ fn learning_rate(function: Function, name: &str) -> f64 {
         "adamax" => [0.5, 0.2],
         "adamw" => [0.05, 0.1],
         "nadam" => [0.02, 0.1],
-        // Its first steps are not divided by the gradient's size.
+        // Its first steps are not normalized by the gradient's magnitude.
         "radam" => [1e-3, 0.01],
         "rprop" | "lion" | "lamb" => [0.01, 0.01],
-        // A step is this share of a thousandth of the norm of all starts together.
+        // The length of a step is lr/1000 times the norm of all starts.
         "lars" => [1.0, 1.0],
-        // Adam, AdaBelief, and rules that are not known here yet.
+        // Adam, AdaBelief, and rules that this list does not name.
         _ => [0.1, 0.1],
     };
     match function {
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_takes_part_once() {
+    fn every_rule_is_listed_once() {
         let contestants = all();
         for rule in rules::all() {
             let same = |contestant: &&Contestant| contestant.name == rule.name();

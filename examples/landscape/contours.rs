@@ -1,4 +1,4 @@
-//! Contours: where a function is below a level, as polygons.
+//! Contours: the regions where a function is below a level, as polygons.
 
 use crate::function::{Function, Point};
 use crate::lines::interpolate;
@@ -10,15 +10,15 @@ const SAMPLES: usize = 240;
 /// A function's values at the nodes of a grid over its view.
 pub struct Samples {
     function: Function,
-    /// Logarithms, because the functions grow by powers. Around the grid lies a ring of infinite
-    /// values, which closes every contour along the border.
+    /// Logarithms, because the functions vary over many powers of 10. A ring of infinite values
+    /// surrounds the grid and closes every contour along the border.
     values: Vec<f64>,
 }
 
-/// A side of a cell: its nodes, the lower one first.
+/// An edge of a cell: its nodes, in ascending order.
 type Side = [[usize; 2]; 2];
 
-/// Nodes along each axis, with the ring.
+/// Nodes along each axis, including the ring.
 const NODES: usize = SAMPLES + 2;
 
 impl Samples {
@@ -35,8 +35,8 @@ impl Samples {
 
     /// The polygons in which the function is below a level.
     ///
-    /// They have no holes: along one of the axes, both functions are parabolas that open upwards, so
-    /// no place is higher than all around it.
+    /// They have no holes: along one of the axes both functions are parabolas that open upwards, so
+    /// that there is no local maximum.
     pub fn below(&self, level: f64) -> Vec<Vec<Point>> {
         let level = level.ln();
         let mut next = BTreeMap::new();
@@ -60,8 +60,8 @@ impl Samples {
         polygons
     }
 
-    /// The contour's segments in a cell (marching squares), each from one side to another, with the
-    /// low ground to the left: the side where a segment begins is the one where another ends.
+    /// The contour's segments in a cell (marching squares), each from one edge to another, with the
+    /// lower values to the left: the edge where a segment begins is the one where another ends.
     fn segments(&self, [column, row]: [usize; 2], level: f64) -> Vec<(Side, Side)> {
         let corner = |k: usize| [column + usize::from(matches!(k % 4, 1 | 2)), row + k % 4 / 2];
         let below = |k: usize| self.value(corner(k)) < level;
@@ -70,8 +70,8 @@ impl Samples {
             nodes.sort_unstable();
             nodes
         };
-        // Around the cell, counterclockwise: a segment begins where low ground ends, and ends where
-        // that low ground began.
+        // Counterclockwise around the cell: a segment begins where a run of corners below the level
+        // ends, and ends where that run began.
         let ends_low = (4..8).filter(|&k| below(k) && !below(k + 1));
         ends_low
             .filter_map(|k| {
@@ -81,11 +81,11 @@ impl Samples {
             .collect()
     }
 
-    /// Where a side has the level.
+    /// The point of an edge where the function has the level.
     fn crossing(&self, side: Side, level: f64) -> Point {
         let [from, to] = side.map(|node| self.value(node));
         let [low, high] = if from < to { side } else { [side[1], side[0]] };
-        // Towards the ring, with its infinite values, this is 0: the node at the border.
+        // At the ring, with its infinite values, this is 0: the node at the border.
         let share = (level - from.min(to)) / (from.max(to) - from.min(to));
         interpolate([self.place(low), self.place(high)], share)
     }
@@ -110,7 +110,7 @@ mod tests {
     use clap::ValueEnum;
 
     #[test]
-    fn contours_lie_at_their_level_or_the_border() {
+    fn contours_are_at_their_level_or_the_border() {
         for &function in Function::value_variants() {
             let samples = Samples::new(function);
             let [xs, ys] = function.view();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_below_a_high_level() {
+    fn everything_is_below_a_high_level() {
         let polygons = Samples::new(Function::Beale).below(1e12);
         let [polygon] = &polygons[..] else { panic!("{} polygons", polygons.len()) };
         assert!(polygon.len() >= 4 * (SAMPLES - 1));

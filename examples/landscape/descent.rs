@@ -1,16 +1,16 @@
-//! A descent: what goes in and what comes out, on the GPU as on the CPU.
+//! A descent: its inputs and its results, the same on the GPU and on the CPU.
 
 use crate::function::{Function, Point};
 use std::time::Duration;
 use wgpu_optim::DynRule;
 
-/// Closer to the minimum than this, a start has arrived.
+/// A start has arrived when it is closer to the minimum than this.
 pub const NEAR: f64 = 0.1;
 
-/// Starts whose whole paths are recorded: the marked one, and the cloud around it.
+/// Starts whose paths are recorded: the marked one, and some around it.
 const RECORDED_STARTS: usize = 25;
 
-/// Starts that descend a function by a rule, all of them at once.
+/// The minimization of a function by a rule, from all starts at once.
 pub struct Descent<'a> {
     pub function: Function,
     pub rule: Box<dyn DynRule>,
@@ -19,24 +19,24 @@ pub struct Descent<'a> {
 }
 
 impl Descent<'_> {
-    /// How many of the starts, from the first on, have their paths recorded.
+    /// The number of starts whose paths are recorded; they are the first ones.
     pub fn recorded_starts(&self) -> usize {
         RECORDED_STARTS.min(self.starts.len())
     }
 }
 
-/// How a descent went.
+/// The results of a descent.
 pub struct Outcome {
-    /// Positions of the recorded starts: all of them before the first step, then after each.
+    /// Positions of the recorded starts: before the first step, then after each step.
     pub history: Vec<[f32; 2]>,
     pub recorded_starts: usize,
-    /// The steps that each start took to come [`NEAR`]; none if it did not.
+    /// The number of steps until each start came [`NEAR`]; `None` if it did not.
     pub arrivals: Vec<Option<usize>>,
     pub elapsed: Duration,
 }
 
 impl Outcome {
-    /// The path of a recorded start, as far as its numbers are finite.
+    /// The path of a recorded start, up to the first number that is not finite.
     pub fn path(&self, start: usize) -> Vec<Point> {
         let positions = self.history.iter().skip(start).step_by(self.recorded_starts);
         positions
@@ -50,7 +50,7 @@ impl Outcome {
         self.arrivals.iter().flatten().count() as f64 / self.arrivals.len() as f64
     }
 
-    /// The median of the steps of those that arrived.
+    /// The median number of steps of the starts that arrived.
     pub fn median_steps(&self) -> Option<usize> {
         let mut steps: Vec<usize> = self.arrivals.iter().flatten().copied().collect();
         steps.sort_unstable();
@@ -58,10 +58,10 @@ impl Outcome {
     }
 }
 
-/// Starts that fill the square around the marked one evenly; the marked one comes first.
+/// Starts that are evenly distributed in the square around the marked one, which is the first.
 ///
-/// They are the R2 sequence (Roberts 2018), of which any first few fill the square evenly too. So the
-/// paths to record are those of the first starts, and one copy takes them all.
+/// They are the R2 sequence (Roberts 2018), whose first elements are evenly distributed too. So the
+/// first starts are the ones to record, and one copy suffices for all of them.
 pub fn starts(function: Function, count: usize) -> Vec<[f32; 2]> {
     /// The root of x³ = x + 1, the golden ratio of the plane.
     const PLASTIC: f64 = 1.324_717_957_244_746;
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn medians_are_of_those_that_arrived() {
+    fn medians_are_over_the_starts_that_arrived() {
         let arrivals = vec![Some(30), None, Some(10), Some(20)];
         let outcome =
             Outcome { history: vec![], recorded_starts: 1, arrivals, elapsed: Duration::ZERO };

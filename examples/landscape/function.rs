@@ -1,4 +1,4 @@
-//! The two test functions, each a landscape with one minimum.
+//! The two test functions, each with one minimum.
 
 use clap::ValueEnum;
 use std::ops::Range;
@@ -61,7 +61,7 @@ impl Function {
         }
     }
 
-    /// Where the function is 0, and nowhere else.
+    /// The only point where the function is 0.
     pub fn minimum(self) -> Point {
         match self {
             Self::Rosenbrock => [1.0, 1.0],
@@ -69,16 +69,17 @@ impl Function {
         }
     }
 
-    /// The start whose path is drawn strongly.
+    /// The start whose path is highlighted.
     pub fn marked_start(self) -> Point {
         match self {
-            Self::Rosenbrock => [-1.2, 1.0], // the customary one, of Rosenbrock's paper
+            Self::Rosenbrock => [-1.2, 1.0], // the usual one, from Rosenbrock's paper
             Self::Beale => [1.0, 1.5],
         }
     }
 
-    /// All starts lie in a square around the marked one; this is half its side. It is chosen so that
-    /// gradients stay moderate: both functions grow with high powers, and nothing here clips.
+    /// Half the side of the square around the marked start that contains all starts. It is small
+    /// enough for moderate gradients: both functions grow with high powers, and gradients are not
+    /// clipped.
     pub fn spread(self) -> f64 {
         match self {
             Self::Rosenbrock => 0.5,
@@ -114,7 +115,7 @@ mod tests {
     const POINTS: [Point; 4] = [[-1.2, 1.0], [1.0, 1.5], [0.3, -0.8], [2.1, 0.4]];
 
     #[test]
-    fn gradients_are_the_slopes_of_the_function() {
+    fn gradients_are_those_of_finite_differences() {
         for &function in Function::value_variants() {
             for point in POINTS {
                 for axis in 0..2 {

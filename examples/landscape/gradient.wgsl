@@ -1,8 +1,8 @@
-// The gradients of the functions, from the optimizer's parameter straight into its gradient. Every
-// thread does one start.
+// The gradients of the functions, computed from the optimizer's parameter into its gradient buffer.
+// Each thread computes one start.
 
 struct Arrival {
-    steps: u32,  // taken before the start came near the minimum, or so far
+    steps: u32,  // before the start came near the minimum, or so far
     near: u32,   // 1 once it has come near
 }
 
@@ -44,7 +44,7 @@ fn beale(@builtin(global_invocation_id) thread: vec3<u32>) {
     );
 }
 
-// Counting here, on the GPU, spares the host from reading all positions after every step.
+// Counted on the GPU, so that the host need not read all positions after every step.
 fn note_arrival(start: u32) {
     if arrivals[start].near == 1 {
         return;

@@ -1,9 +1,9 @@
-//! Lines made fit for a picture: cut at its border, and with no more corners than one can see.
+//! Lines for a picture: clipped at its border, and without corners too small to see.
 
 use crate::function::Point;
 use std::ops::Range;
 
-/// The pieces of a line that lie within a rectangle.
+/// The pieces of a line within a rectangle.
 pub fn clip(line: &[Point], [xs, ys]: &[Range<f64>; 2]) -> Vec<Vec<Point>> {
     let mut pieces: Vec<Vec<Point>> = Vec::new();
     for ends in line.windows(2) {
@@ -17,13 +17,13 @@ pub fn clip(line: &[Point], [xs, ys]: &[Range<f64>; 2]) -> Vec<Vec<Point>> {
     pieces
 }
 
-/// The part of a segment whose coordinate on this axis lies in the range.
+/// The part of a segment whose coordinate on this axis is in the range.
 fn clip_axis(ends: [Point; 2], axis: usize, range: &Range<f64>) -> Option<[Point; 2]> {
     let [from, to] = ends.map(|end| end[axis]);
     if from.max(to) < range.start || from.min(to) > range.end {
         return None;
     }
-    // An end within the range must stay as it is, to the bit: that is how pieces are joined.
+    // An end within the range must keep its exact bits: pieces are joined where ends are equal.
     Some(ends.map(|end| {
         let limit = end[axis].clamp(range.start, range.end);
         if limit == end[axis] { end } else { interpolate(ends, (limit - from) / (to - from)) }
@@ -34,11 +34,11 @@ pub fn interpolate([from, to]: [Point; 2], share: f64) -> Point {
     [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])]
 }
 
-/// The line without the corners that are nearer than `tolerance` to it anyway (Douglas and Peucker
-/// 1973).
+/// The line without the corners whose removal moves it by less than `tolerance` (Douglas and
+/// Peucker 1973).
 pub fn simplify(line: &[Point], tolerance: f64) -> Vec<Point> {
     let mut kept = vec![false; line.len()];
-    // A list of work instead of recursion: paths can have very many corners.
+    // A stack instead of recursion, since paths can have very many corners.
     let mut spans = vec![(0, line.len().saturating_sub(1))];
     while let Some((first, last)) = spans.pop() {
         let distance = |&corner: &usize| distance(line[corner], [line[first], line[last]]);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_visible_corners_stay() {
+    fn only_visible_corners_are_kept() {
         let line = [[0.0, 0.0], [1.0, 0.01], [2.0, 0.0], [2.0, 3.0]];
         assert_eq!(simplify(&line, 0.1), [[0.0, 0.0], [2.0, 0.0], [2.0, 3.0]]);
         assert!(simplify(&[], 0.1).is_empty());

@@ -1,12 +1,12 @@
-//! Every optimizer's paths down two famous landscapes, Rosenbrock's valley and Beale's plateaus.
+//! The paths of every optimizer on two test functions, Rosenbrock's and Beale's.
 //!
 //! ```sh
 //! cargo run --release --example landscape
 //! ```
 //!
-//! Thousands of starts are one parameter in the optimizer's own memory. A kernel of the example's
-//! (gradient.wgsl) reads it there and writes the gradient beside it; the step follows in the same
-//! pass, and a copy on the GPU keeps the paths. See on_gpu.rs.
+//! Thousands of starting points are one parameter in the optimizer's arena. The example's kernel
+//! (gradient.wgsl) reads it there and writes its gradient; the step follows in the same compute
+//! pass, and copies on the GPU record the paths. See on_gpu.rs.
 
 mod cli;
 mod contestants;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    // A folder that cannot be made is better known before the work than after it.
+    // A folder that cannot be created is reported before the work instead of after it.
     fs::create_dir_all(&args.output).map_err(|error| cannot_write(args, &error))?;
     let gpu = find_gpu()?;
     for function in args.functions() {
@@ -57,7 +57,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The GPU to descend on, if there is one, and a line about it.
+/// The GPU to use, if there is one; prints a line about it.
 fn find_gpu() -> std::io::Result<Option<Gpu>> {
     match Gpu::open() {
         Ok(gpu) => {
@@ -67,16 +67,16 @@ fn find_gpu() -> std::io::Result<Option<Gpu>> {
         Err(reason) => {
             writeln!(
                 stdout(),
-                "{reason}: descending on the CPU instead, by CpuOptimizer::par_step. For a GPU, \
-                 install its driver, or a software one for Vulkan (on Debian and Ubuntu: apt \
-                 install mesa-vulkan-drivers)."
+                "{reason}: using CpuOptimizer::par_step on the CPU instead. To use a GPU, install \
+                 its driver, or a software driver for Vulkan (on Debian and Ubuntu: apt install \
+                 mesa-vulkan-drivers)."
             )?;
             Ok(None)
         }
     }
 }
 
-/// Descends a function by every rule, and prints how it went.
+/// Minimizes a function with every rule, and prints the results.
 fn descend(
     args: &Args,
     gpu: Option<&Gpu>,

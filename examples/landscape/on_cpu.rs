@@ -7,7 +7,7 @@ use wgpu_optim::{CpuOptimizer, Error};
 pub fn run(descent: &Descent<'_>) -> Result<Outcome, Error> {
     let count = descent.starts.len();
     let mut optimizer =
-        CpuOptimizer::<f32>::builder().group(descent.rule.boxed(), [("xy", 2 * count)]).build()?;
+        CpuOptimizer::<f32>::builder().group(descent.rule.boxed(), [("xy", [count, 2])]).build()?;
     optimizer.set_param("xy", descent.starts.as_flattened())?;
 
     let mut positions = descent.starts.to_vec();

@@ -1,5 +1,5 @@
 //! A descent on the GPU: gradients, steps and the recording of paths. The host reads nothing before
-//! the end; it only takes care not to run too far ahead.
+//! the end; it only limits how many submissions are unfinished.
 
 use crate::descent::{Descent, NEAR, Outcome};
 use crate::gpu::Gpu;
@@ -12,11 +12,11 @@ use wgpu_optim::{Optimizer, wgpu};
 /// Threads of a workgroup, as in the WGSL.
 const WORKGROUP_SIZE: usize = 64;
 
-/// Few enough that two submissions together stay below the 64 steps that an optimizer has room for.
+/// The host records this many steps while the GPU runs the submission before.
 const STEPS_PER_SUBMISSION: usize = 16;
 
 /// Bytes of a position.
-const POSITION: u64 = 8;
+const POSITION_BYTES: u64 = 8;
 
 pub fn run(gpu: &Gpu, descent: &Descent<'_>) -> Result<Outcome, Box<dyn Error>> {
     let mut run = Run::new(gpu, descent)?;
@@ -46,15 +46,15 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(gpu: &'a Gpu, descent: &'a Descent<'a>) -> Result<Self, Box<dyn Error>> {
         let count = descent.starts.len();
-        // All starts are one parameter, x and y in turn, in memory that the optimizer allocates.
-        let optimizer = Optimizer::builder()
-            .group(descent.rule.boxed(), [("xy", 2 * count)])
+        // All starts are one parameter, a row of x and y for each, in the optimizer's arena.
+        let mut optimizer = Optimizer::builder()
+            .group(descent.rule.boxed(), [("xy", [count, 2])])
             .build(&gpu.device, &gpu.queue)?;
         optimizer.set_param("xy", descent.starts.as_flattened())?;
 
         let pipeline = pipeline(gpu, descent);
         let arrivals = buffer(gpu, "arrivals", count as u64 * 8);
-        let recorded = descent.recorded_starts() as u64 * POSITION;
+        let recorded = descent.recorded_starts() as u64 * POSITION_BYTES;
         let history = buffer(gpu, "history", (descent.steps as u64 + 1) * recorded);
         let entries = [
             binding(only(optimizer.param("xy")?)?),
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
         Ok(Self { gpu, descent, optimizer, pipeline, bind_group, history, arrivals })
     }
 
-    /// Takes all steps, and waits until the GPU has done them.
+    /// Submits all steps, and waits until the GPU has finished them.
     fn descend(&mut self) -> Result<(), Box<dyn Error>> {
         let steps: Vec<usize> = (0..=self.descent.steps).collect();
         let mut previous = None;
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
                 self.record(&mut encoder, step)?;
             }
             let submission = self.gpu.queue.submit([encoder.finish()]);
-            // The GPU has this submission to do while the host records the next.
+            // The GPU runs this submission while the host records the next.
             if let Some(submission_index) = previous.replace(submission) {
                 self.gpu.device.poll(wgpu::PollType::Wait {
                     submission_index: Some(submission_index),
@@ -96,14 +96,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Records where the starts are after so many steps, then the next step, if there is one.
+    /// Records the copy of the positions after this many steps, then the next step, if there is
+    /// one.
     fn record(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
         step: usize,
     ) -> Result<(), Box<dyn Error>> {
         let position = only(self.optimizer.param("xy")?)?;
-        let size = self.descent.recorded_starts() as u64 * POSITION;
+        let size = self.descent.recorded_starts() as u64 * POSITION_BYTES;
         encoder.copy_buffer_to_buffer(
             position.buffer(),
             position.offset(),
@@ -151,7 +152,7 @@ fn buffer(gpu: &Gpu, label: &str, size: u64) -> wgpu::Buffer {
     })
 }
 
-/// The one slice of a parameter. More than one would mean that no buffer can hold it.
+/// The only slice of a parameter. There are more if no buffer can hold it whole.
 fn only(slices: Vec<wgpu::BufferSlice<'_>>) -> Result<wgpu::BufferSlice<'_>, String> {
     match slices[..] {
         [slice] => Ok(slice),
@@ -167,12 +168,12 @@ fn binding(slice: wgpu::BufferSlice<'_>) -> wgpu::BindingResource<'_> {
     })
 }
 
-/// Reads a buffer back, once all that was submitted so far has run.
+/// Reads a buffer back after everything submitted so far has run.
 fn read<T: bytemuck::Pod>(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<T>, Box<dyn Error>> {
     let (sender, receiver) = mpsc::channel();
     let slice = buffer.slice(..);
     wgpu::util::DownloadBuffer::read_buffer(&gpu.device, &gpu.queue, &slice, move |data| {
-        // Fails only if nobody waits any more.
+        // Fails only if the receiver was dropped.
         let _ = sender.send(data);
     });
     gpu.device.poll(wgpu::PollType::wait_indefinitely())?;

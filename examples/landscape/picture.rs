@@ -15,22 +15,23 @@ const DARK: RGBColor = RGBColor(40, 40, 40);
 const GREY: RGBColor = RGBColor(110, 110, 110);
 const PATH: RGBColor = RGBColor(200, 60, 20);
 const CLOUD: RGBColor = RGBColor(60, 70, 110);
-/// The ground, from the lowest to the highest.
-const GROUND: [RGBColor; 3] =
+/// The colors of the function's values, from the lowest to the highest.
+const COLORS: [RGBColor; 3] =
     [RGBColor(255, 252, 240), RGBColor(205, 221, 226), RGBColor(122, 147, 172)];
 
-/// Plotters draws at whole pixels; smaller ones make smooth lines. All lengths here are in these.
+/// Plotters draws at integer coordinates; several for each pixel make lines smooth. All lengths
+/// here are in these coordinates.
 const PIXELS: i32 = 2;
 const COLUMNS: usize = 5;
 const PANEL: [i32; 2] = [244 * PIXELS, 183 * PIXELS];
-/// Between panels; a panel's title stands in the space above it.
+/// Between panels; a panel's title is in the gap above it.
 const GAP: [i32; 2] = [18 * PIXELS, 60 * PIXELS];
 const MARGIN: i32 = 40 * PIXELS;
 const HEADER: i32 = 108 * PIXELS;
-/// Dots of steps on a path, before those that would overlap are left out.
+/// Dots on a path, including those that are omitted because they would overlap.
 const DOTS: usize = 100;
-/// How far a drawn line may be from the true one, and how many corners it may have: a path that
-/// swings to and fro for long would make the file large, and is a blot in any case.
+/// How far a drawn line may be from the exact one, and how many corners it may have: without a
+/// limit a path that oscillates for long would make the file large.
 const FINE: Detail = Detail { tolerance: 0.7, max_corners: 600 };
 const COARSE: Detail = Detail { tolerance: 1.5, max_corners: 200 };
 
@@ -44,7 +45,7 @@ struct Detail {
     max_corners: usize,
 }
 
-/// What a panel shows.
+/// The content of a panel.
 pub struct Panel {
     pub title: String,
     pub lr: f64,
@@ -55,7 +56,7 @@ pub struct Panel {
 pub fn draw(function: Function, steps: usize, panels: &[Panel]) -> Result<String, String> {
     let columns = COLUMNS.min(panels.len()) as i32;
     let rows = panels.len().div_ceil(COLUMNS) as i32;
-    // The header needs room for its words even above a single panel.
+    // The header needs this width even above a single panel.
     let width = 2 * MARGIN + columns.max(4) * (PANEL[0] + GAP[0]) - GAP[0];
     let height = HEADER + rows * (PANEL[1] + GAP[1]) + MARGIN;
     let mut svg = String::new();
@@ -63,7 +64,7 @@ pub fn draw(function: Function, steps: usize, panels: &[Panel]) -> Result<String
     let drawn = draw_all(&area, function, steps, panels);
     drop(area);
     drawn.map_err(|error| format!("cannot draw the picture of {}: {error}", function.name()))?;
-    // The size to show it at; its inner coordinates remain.
+    // The size for display; the coordinates inside do not change.
     let size = |pixels: i32| format!(r#"width="{}" height="{}""#, width / pixels, height / pixels);
     Ok(svg.replacen(&size(1), &size(PIXELS), 1))
 }
@@ -87,7 +88,7 @@ fn draw_all(
             left: MARGIN + column * (PANEL[0] + GAP[0]),
             top: HEADER + row * (PANEL[1] + GAP[1]) + GAP[1],
         };
-        frame.draw_ground(&contours)?;
+        frame.draw_contours(&contours)?;
         frame.draw_paths(&panel.outcome)?;
         frame.draw_title(panel, steps)?;
         frame.draw_axes(column == 0, index + COLUMNS >= panels.len())?;
@@ -102,16 +103,16 @@ fn levels(function: Function) -> Vec<f64> {
     (0..=count).map(|k| 10_f64.powf(highest - k as f64 / 2.0)).collect()
 }
 
-/// The color of the ground above (`band` 0) or below the level of this number, of so many.
-fn ground(band: usize, levels: usize) -> RGBColor {
+/// The color above all levels (`band` 0), or below the level of this number.
+fn color_of(band: usize, levels: usize) -> RGBColor {
     let height = 2.0 * (1.0 - band as f64 / levels as f64);
     let (from, share) = if height < 1.0 { (0, height) } else { (1, height - 1.0) };
-    let [from, to] = [GROUND[from], GROUND[from + 1]];
+    let [from, to] = [COLORS[from], COLORS[from + 1]];
     let mix = |from: u8, to: u8| (f64::from(from) * (1.0 - share) + f64::from(to) * share) as u8;
     RGBColor(mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
 }
 
-/// A panel's place.
+/// A panel's position.
 struct Frame<'a, 'b> {
     area: &'a Area<'b>,
     function: Function,
@@ -120,15 +121,15 @@ struct Frame<'a, 'b> {
 }
 
 impl Frame<'_, '_> {
-    fn draw_ground(&self, contours: &[Vec<Vec<Point>>]) -> Result<(), DrawingError> {
+    fn draw_contours(&self, contours: &[Vec<Vec<Point>>]) -> Result<(), DrawingError> {
         let corners = [(self.left, self.top), (self.left + PANEL[0], self.top + PANEL[1])];
-        let highest = ground(0, contours.len()).filled();
+        let highest = color_of(0, contours.len()).filled();
         self.area.draw(&Rectangle::new(corners, highest))?;
-        // Lower ground over higher: each level's polygons hold those of all lower levels.
+        // From high to low: each level's polygons contain those of all lower levels.
         for (band, polygons) in contours.iter().enumerate() {
             for polygon in polygons {
                 let corners = self.pixels(polygon, FINE);
-                let color = ground(band + 1, contours.len());
+                let color = color_of(band + 1, contours.len());
                 self.area.draw(&Polygon::new(corners, color.filled()))?;
             }
         }
@@ -158,7 +159,7 @@ impl Frame<'_, '_> {
         Ok(())
     }
 
-    /// Dots at equal numbers of steps: far apart where the path is fast.
+    /// Dots at equal numbers of steps, which are far apart where steps are long.
     fn draw_dots(&self, path: &[Point]) -> Result<(), DrawingError> {
         const RADIUS: i32 = 5;
         let [xs, ys] = self.function.view();
@@ -228,7 +229,7 @@ impl Frame<'_, '_> {
         (x.round() as i32, y.round() as i32)
     }
 
-    /// A point of the plane, in pixels.
+    /// A point of the plane in the picture's coordinates.
     fn place(&self, point: Point) -> Point {
         let [xs, ys] = self.function.view();
         let share = |x: f64, range: &Range<f64>| (x - range.start) / (range.end - range.start);
@@ -239,7 +240,7 @@ impl Frame<'_, '_> {
     }
 }
 
-/// Steps from dot to dot.
+/// The number of steps between dots.
 fn dot_interval(steps: usize) -> usize {
     (steps / DOTS).max(1)
 }
@@ -253,7 +254,7 @@ fn number(x: f64) -> String {
     x.to_string().replace('-', "−")
 }
 
-/// A number to two digits.
+/// A number with two significant digits.
 fn short(x: f64) -> String {
     if (0.01..100.0).contains(&x) {
         let decimals = (1.0 - x.log10().floor()).max(0.0) as usize;
@@ -263,7 +264,7 @@ fn short(x: f64) -> String {
     }
 }
 
-/// Title, formula, and a key to the signs and colors.
+/// Title, formula, and a legend.
 fn draw_header(area: &Area<'_>, function: Function, steps: usize) -> Result<(), DrawingError> {
     text(area, function.title(), (MARGIN, 38 * PIXELS), Text::TITLE)?;
     text(area, function.formula(), (MARGIN, 64 * PIXELS), Text::FORMULA)?;
@@ -291,7 +292,7 @@ fn draw_header(area: &Area<'_>, function: Function, steps: usize) -> Result<(), 
     draw_scale(area, function)
 }
 
-/// The colors of the ground, and the levels between them.
+/// The color scale with its levels.
 fn draw_scale(area: &Area<'_>, function: Function) -> Result<(), DrawingError> {
     const BAND: i32 = 22 * PIXELS;
     const TOP: i32 = 44 * PIXELS;
@@ -301,7 +302,7 @@ fn draw_scale(area: &Area<'_>, function: Function) -> Result<(), DrawingError> {
     text(area, "f(x, y)", (left, TOP - 12 * PIXELS), Text::DETAIL)?;
     for k in 0..=levels.len() {
         let x = left + k as i32 * BAND;
-        let color = ground(levels.len() - k, levels.len());
+        let color = color_of(levels.len() - k, levels.len());
         area.draw(&Rectangle::new([(x, TOP), (x + BAND, TOP + BAND / 2)], color.filled()))?;
     }
     // Every second level is a power of 10.
@@ -330,7 +331,7 @@ fn draw_star(area: &Area<'_>, (x, y): Pixel) -> Result<(), DrawingError> {
     area.draw(&Polygon::new(star(15.0), DARK.filled()))
 }
 
-/// How a text looks, and which of its points the given place is.
+/// The style of a text, and its horizontal anchor.
 #[derive(Clone, Copy)]
 struct Text {
     size: i32,

@@ -3,7 +3,7 @@
 use crate::descent::{NEAR, Outcome};
 use crate::function::Function;
 
-/// A function's heading. Rows follow as their descents end, and show how the program gets on.
+/// The heading of a function's table. Its rows are printed as the descents end.
 pub fn heading(function: Function, starts: usize, steps: usize) -> String {
     let arrived = format!("within {NEAR}");
     format!(

@@ -14,13 +14,14 @@ const FONT: &str = "Helvetica, Arial, sans-serif";
 const DARK: RGBColor = RGBColor(40, 40, 40);
 const GREY: RGBColor = RGBColor(110, 110, 110);
 const LIGHT: RGBColor = RGBColor(225, 225, 225);
-/// More points of single batches would only make the file larger.
+/// With more points for single batches the file would only be larger.
 const MAX_BATCH_POINTS: usize = 1500;
 
 type Axes<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
 type DrawingError = DrawingAreaErrorKind<io::Error>;
 
-/// Creates the picture's folder and opens the file, so that a wrong path is known before training.
+/// Creates the picture's folder and opens the file, so that a wrong path is an error before
+/// training starts.
 pub fn check_writable(path: &Path) -> Result<(), String> {
     let open = || {
         if let Some(folder) = path.parent() {
@@ -31,7 +32,8 @@ pub fn check_writable(path: &Path) -> Result<(), String> {
     open().map(drop).map_err(|error| cannot_write(path, &error))
 }
 
-/// Draws the losses over the epochs: of each batch faintly, each epoch's mean strongly.
+/// Draws the losses over the epochs: a faint line for each batch's, a strong one for each epoch's
+/// mean.
 pub fn write(path: &Path, training: &Training, outcomes: &[Outcome]) -> Result<(), String> {
     let curves: Vec<_> =
         outcomes.iter().map(|outcome| Curve::new(outcome, training.steps_per_epoch())).collect();
@@ -45,7 +47,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> String {
     format!("cannot write {}: {error}. Give another path with --output", path.display())
 }
 
-/// An optimizer's losses, each at its place in epochs.
+/// An optimizer's losses, by the epoch.
 struct Curve {
     name: OptimizerName,
     batches: Vec<(f64, f64)>,
@@ -60,18 +62,14 @@ impl Curve {
             .enumerate()
             .map(|(step, &loss)| (step as f64 / steps_per_epoch as f64, loss))
             .collect();
-        // Before the first epoch's mean comes the untrained network's loss.
+        // The line of means begins with the untrained network's loss.
         let mut epochs = batches[..1].to_vec();
         for (epoch, losses) in losses.chunks(steps_per_epoch).enumerate() {
             let mean = losses.iter().sum::<f64>() / losses.len() as f64;
             epochs.push((epoch as f64 + 0.5, mean));
         }
-        let thinning = batches.len().div_ceil(MAX_BATCH_POINTS);
-        Self {
-            name: outcome.name,
-            batches: batches.into_iter().step_by(thinning).collect(),
-            epochs,
-        }
+        let stride = batches.len().div_ceil(MAX_BATCH_POINTS);
+        Self { name: outcome.name, batches: batches.into_iter().step_by(stride).collect(), epochs }
     }
 }
 
@@ -108,8 +106,8 @@ fn draw(svg: &mut String, epochs: usize, curves: &[Curve]) -> Result<(), Drawing
     root.present()
 }
 
-/// All means, and above them the batches. Batches below are cut off: some have hardly any loss, and
-/// would squeeze everything else together.
+/// From the lowest mean to the highest batch. Batches below are cut off: some have almost no loss,
+/// and would compress the rest of the chart.
 fn loss_range(curves: &[Curve]) -> Range<f64> {
     let positive = |loss: &f64| *loss > 0.0 && loss.is_finite();
     let means = curves.iter().flat_map(|curve| &curve.epochs).map(|point| point.1);
@@ -155,7 +153,7 @@ fn draw_curves(
     Ok(())
 }
 
-/// Colors that are told apart with every kind of color vision (Okabe and Ito 2008).
+/// Colors that are distinguishable with every kind of color vision (Okabe and Ito 2008).
 fn color(name: OptimizerName) -> RGBColor {
     match name {
         OptimizerName::Adam => RGBColor(0, 114, 178),

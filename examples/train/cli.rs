@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The command line.
 
 use crate::digits::TRAIN_DIGITS;
 use clap::builder::RangedU64ValueParser;
@@ -7,44 +7,45 @@ use std::path::PathBuf;
 
 /// Trains a small neural network on handwritten digits, once with each optimizer.
 ///
-/// Forward and backward pass run on the CPU, in ndarray; the optimizer's step runs on the GPU. A
-/// second optimizer on the CPU gets the same gradients, and at the end the parameters of both are
-/// compared. Without a GPU driver the training runs on all cores of the CPU.
+/// The forward and backward passes run on the CPU, in ndarray; the optimizer's step runs on the
+/// GPU. A second optimizer on the CPU gets the same gradients, and at the end the parameters of
+/// both are compared. Without a GPU driver the training runs on all cores of the CPU.
 ///
-/// The backward pass goes through f16, as in mixed-precision training. So the loss is scaled, at first
-/// by too much: the first steps overflow and are skipped, until the scale fits.
+/// The backward pass rounds to f16, as mixed-precision training does, so the loss is scaled. The
+/// initial scale is too large on purpose: the first steps overflow and are skipped until the scale
+/// is small enough.
 ///
-/// wgpu's environment variables choose the GPU, for example WGPU_BACKEND=vulkan or
+/// wgpu's environment variables select the GPU, for example WGPU_BACKEND=vulkan or
 /// WGPU_POWER_PREF=low.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example, of two optimizers on a network with three hidden layers:
+#[command(after_help = "Example with two optimizers and three hidden layers:
   cargo run --release --example train -- --optimizer adam,sgd --hidden 256,128,64 --epochs 20")]
 pub struct Args {
     /// Optimizers to train with, separated by commas [default: all]
     #[arg(long = "optimizer", value_name = "NAME", value_delimiter = ',')]
     optimizers: Vec<OptimizerName>,
 
-    /// How often every training digit is seen
+    /// Passes over the training digits
     #[arg(long, value_name = "COUNT", default_value = "30")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub epochs: usize,
 
-    /// Digits that a step averages its gradients over
+    /// Digits in a batch
     #[arg(long, value_name = "COUNT", default_value = "50")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=TRAIN_DIGITS as u64))]
     pub batch_size: usize,
 
-    /// Learning rate of all optimizers, which a warm-up leads up to and half a cosine down to 0
+    /// Peak learning rate of all optimizers, between warm-up and cosine annealing to 0
     /// [default: each its own, see --optimizer]
     #[arg(long, value_name = "RATE", value_parser = positive, allow_negative_numbers = true)]
     pub lr: Option<f64>,
 
-    /// The norm of all gradients together that larger ones are clipped to
+    /// Global norm that gradients are clipped to
     #[arg(long, value_name = "NORM", default_value = "1")]
     #[arg(value_parser = positive, allow_negative_numbers = true)]
     pub clip: f64,
 
-    /// Seed of the split into training and test digits, the first parameters and the batches
+    /// Seed of the split into training and test digits, the initial parameters and the batches
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     pub seed: u64,
 
@@ -53,11 +54,11 @@ pub struct Args {
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=8192))]
     pub hidden: Vec<usize>,
 
-    /// Take the optimizer's steps on the CPU, even if there is a GPU
+    /// Run the optimizer's steps on the CPU, even if there is a GPU
     #[arg(long)]
     pub cpu: bool,
 
-    /// The picture of the loss curves, an SVG
+    /// File for the picture of the loss curves, an SVG
     #[arg(long, value_name = "PATH", default_value = "target/train/loss.svg")]
     pub output: PathBuf,
 }
@@ -65,13 +66,13 @@ pub struct Args {
 impl Args {
     /// The optimizers to train with, each once.
     pub fn optimizers(&self) -> Vec<OptimizerName> {
-        let asked_for =
+        let is_selected =
             |name: &OptimizerName| self.optimizers.is_empty() || self.optimizers.contains(name);
-        OptimizerName::value_variants().iter().copied().filter(asked_for).collect()
+        OptimizerName::value_variants().iter().copied().filter(is_selected).collect()
     }
 }
 
-/// An optimizer that can be asked for.
+/// An optimizer to train with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OptimizerName {
     /// Adam, learning rate 0.003
@@ -89,7 +90,7 @@ pub enum OptimizerName {
 }
 
 impl OptimizerName {
-    /// A learning rate that suits the optimizer and this network.
+    /// A learning rate that works well for the optimizer and this network.
     pub fn default_lr(self) -> f64 {
         match self {
             Self::Adam | Self::AdamW => 0.003,

@@ -1,4 +1,4 @@
-//! The data: 1797 handwritten digits of 8×8 pixels, part of this program.
+//! The data: 1797 handwritten digits of 8×8 pixels, which the program contains.
 
 use crate::random::Random;
 use flate2::read::GzDecoder;
@@ -17,7 +17,7 @@ const BRIGHTEST_PIXEL: f32 = 16.0;
 
 /// Images with their labels.
 pub struct Digits {
-    /// An image a row, its pixels from 0 to 1.
+    /// A row for each image, with pixels from 0 to 1.
     pub images: Array2<f32>,
     /// The digit that each image shows.
     pub labels: Vec<usize>,
@@ -39,7 +39,7 @@ impl Digits {
         Ok((all.select(train), all.select(test)))
     }
 
-    /// One digit a line: 64 pixels from 0 to 16 and the label.
+    /// A line for each digit: 64 pixels from 0 to 16, and the label.
     fn parse(csv: &str) -> Result<Self, String> {
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for (index, line) in csv.lines().enumerate() {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_digits_are_either_for_training_or_for_testing() {
+    fn every_digit_is_for_training_or_for_testing() {
         let (train, test) = Digits::load(&mut Random::new(0)).unwrap();
         assert_eq!((train.images.dim(), train.labels.len()), ((1500, PIXELS), 1500));
         assert_eq!((test.images.dim(), test.labels.len()), ((297, PIXELS), 297));

@@ -7,7 +7,7 @@ use wgpu_optim::{CpuOptimizer, Error, GradScaler, Optimizer, Rule, wgpu};
 /// What happens around each step.
 #[derive(Clone, Copy)]
 pub struct Control {
-    /// Gradients whose norm, all of them together, is larger are multiplied down to it.
+    /// The global norm that gradients are clipped to.
     pub max_norm: f64,
     pub scaler: GradScaler,
 }
@@ -15,9 +15,9 @@ pub struct Control {
 impl Control {
     pub fn new(max_norm: f64) -> Self {
         let scaler = GradScaler {
-            // Too large for this network's gradients in f16, so that one sees the first steps skipped.
+            // Too large for this network's gradients in f16, to show how steps are skipped.
             init_scale: 16_777_216.0,
-            // PyTorch's 2000 is more steps than this training has.
+            // PyTorch's default, 2000, is more steps than this training has.
             growth_interval: 100,
             ..Default::default()
         };
@@ -28,9 +28,9 @@ impl Control {
 /// What is known after a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Status {
-    /// The norm of all gradients, unscaled and not yet clipped; not finite if the step was skipped.
+    /// The global gradient norm, unscaled and before clipping; not finite if the step was skipped.
     pub grad_norm: f64,
-    /// What the next step's gradients are to be multiplied by.
+    /// The scale for the next step's loss.
     pub loss_scale: f32,
     /// Steps skipped so far.
     pub skipped: u64,
@@ -60,8 +60,8 @@ impl Engine {
             let optimizer = cpu_optimizer(rule, network, control)?;
             return Ok(Self::Cpu { optimizer: Box::new(optimizer) });
         };
-        let optimizer = Optimizer::builder()
-            .group(rule, network.tensors().map(|(name, values)| (name, values.len())))
+        let mut optimizer = Optimizer::builder()
+            .group(rule, network.tensors().map(|(name, values)| (name, values.shape().to_vec())))
             .clip_grad_norm(control.max_norm)
             .grad_scaler(control.scaler)
             .build(&gpu.device, &gpu.queue)?;
@@ -71,8 +71,8 @@ impl Engine {
         Ok(Self::Gpu { gpu: gpu.clone(), optimizer: Box::new(optimizer) })
     }
 
-    /// Takes one step with these gradients, which come multiplied by the loss scale, and brings the new
-    /// parameters into the network.
+    /// Takes one step with these gradients, which are multiplied by the loss scale, and copies the
+    /// new parameters into the network.
     pub fn step(
         &mut self,
         lr: f64,
@@ -81,11 +81,11 @@ impl Engine {
     ) -> Result<Status, Error> {
         match self {
             Self::Gpu { gpu, optimizer } => {
-                optimizer.set_lrs(lr)?;
+                optimizer.set_base_lr(lr)?;
                 step_on_gpu(gpu, optimizer, gradients, network)
             }
             Self::Cpu { optimizer } => {
-                optimizer.set_lrs(lr)?;
+                optimizer.set_base_lr(lr)?;
                 step_on_cpu(optimizer, gradients, network)
             }
         }
@@ -105,17 +105,17 @@ fn step_on_gpu(
     optimizer.step(&mut encoder)?;
     gpu.queue.submit([encoder.finish()]);
 
-    // Every copy is under way before the first is waited for.
+    // All copies are submitted before the first wait.
     let statistics = optimizer.read_statistics()?;
     let readbacks: Vec<_> =
         network.tensors().map(|(name, _)| optimizer.read_param(&name)).collect::<Result<_, _>>()?;
     for ((_, mut tensor), readback) in network.tensors_mut().zip(readbacks) {
         tensor.iter_mut().zip(readback.wait()?).for_each(|(value, new)| *value = new);
     }
-    // They were copied before the parameters, so they are there by now. The host has to know the scale,
-    // since it multiplies the next gradients by it, exactly as the GPU will divide them. An engine that
-    // computes gradients on the GPU waits for neither: a kernel of its own binds
-    // `optimizer.loss_scale()`, and statistics are polled for (see examples/engine/monitor.rs).
+    // These were copied before the parameters, so they have arrived. The host needs the loss scale
+    // because it computes the next gradients. An engine that computes gradients on the GPU waits
+    // for nothing: its kernel binds `optimizer.loss_scale()`, and it polls for statistics (see
+    // examples/engine/monitor.rs).
     let statistics = statistics.wait()?;
     Ok(Status {
         grad_norm: statistics.grad_norm.into(),
@@ -143,7 +143,7 @@ fn step_on_cpu(
     })
 }
 
-/// What an [`Engine`] is compared with: the optimizer on one core of the CPU, in f32 as on the GPU.
+/// The optimizer that an [`Engine`] is compared with: on one core of the CPU, in f32 as on the GPU.
 pub struct Reference(CpuOptimizer<f32>);
 
 impl Reference {
@@ -154,19 +154,19 @@ impl Reference {
 
     /// Takes one step with these gradients.
     pub fn step(&mut self, lr: f64, gradients: &Network) -> Result<(), Error> {
-        self.0.set_lrs(lr)?;
+        self.0.set_base_lr(lr)?;
         for (name, gradient) in gradients.tensors() {
             self.0.set_grad(&name, &gradient)?;
         }
         self.0.step()
     }
 
-    /// The largest absolute difference from the network's parameters; NaN if any is.
+    /// The largest absolute difference from the network's parameters; NaN if any difference is NaN.
     pub fn max_difference(&self, network: &Network) -> Result<f32, Error> {
         let mut max = 0.0;
         for (name, values) in network.tensors() {
             for (own, other) in self.0.param(&name)?.iter().zip(&values) {
-                // The total order puts NaN above all numbers.
+                // The total order sorts NaN above all numbers.
                 max = std::cmp::max_by(max, (own - other).abs(), f32::total_cmp);
             }
         }
@@ -180,7 +180,7 @@ fn cpu_optimizer(
     control: Control,
 ) -> Result<CpuOptimizer<f32>, Error> {
     let mut optimizer = CpuOptimizer::builder()
-        .group(rule, network.tensors().map(|(name, values)| (name, values.len())))
+        .group(rule, network.tensors().map(|(name, values)| (name, values.shape().to_vec())))
         .clip_grad_norm(control.max_norm)
         .grad_scaler(control.scaler)
         .build()?;
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_no_number_is_seen() {
+    fn a_nan_parameter_is_reported() {
         let (mut network, _) = example();
         let reference = Reference::new(Adam::default(), &network, Control::new(1.0)).unwrap();
         network.tensors_mut().next().unwrap().1.fill(f32::NAN);

@@ -7,17 +7,20 @@ use wgpu_optim::wgpu;
 pub struct Gpu {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
-    /// Adapter, type, backend and driver, in words.
+    /// Adapter, type, backend and driver.
     pub description: String,
 }
 
 impl Gpu {
-    /// Opens the GPU that wgpu's environment variables ask for, or the fastest; the error says why
+    /// Opens the GPU that wgpu's environment variables select, or the fastest. The error says why
     /// there is none.
     pub fn open() -> Result<Self, String> {
         let adapter = find_adapter().ok_or("No GPU adapter found")?;
         let description = describe(&adapter.get_info());
-        let device = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()));
+        let device = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            required_features: adapter.features() & wgpu_optim::Gpu::FEATURES,
+            ..Default::default()
+        }));
         match device {
             Ok((device, queue)) => Ok(Self { device, queue, description }),
             Err(error) => Err(format!("{description} offers no device ({error})")),
@@ -26,7 +29,7 @@ impl Gpu {
 }
 
 fn find_adapter() -> Option<wgpu::Adapter> {
-    // OpenGL comes last, as not all of its drivers can compute.
+    // OpenGL is tried last, since some of its drivers lack compute shaders.
     let backends = wgpu::Backends::from_env().map_or_else(
         || vec![wgpu::Backends::PRIMARY, wgpu::Backends::SECONDARY],
         |chosen| vec![chosen],

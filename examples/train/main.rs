@@ -5,9 +5,9 @@
 //! cargo run --release --example train
 //! ```
 //!
-//! [`engine`] is where the library is used: steps that clip the gradients' norm, undo the scale of the
-//! loss and skip what overflowed, and the statistics that the progress shows live. [`training`] adds the
-//! schedule of the learning rate; the rest is what any training needs.
+//! [`engine`] uses the library: steps that clip the global gradient norm, unscale gradients and are
+//! skipped on overflow, and statistics for the progress display. [`training`] adds the
+//! learning-rate schedule; the rest is what any training program needs.
 
 mod chart;
 mod cli;
@@ -54,7 +54,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     report(args, &training, &outcomes)
 }
 
-/// Loads the data, finds a GPU, and tells of both.
+/// Loads the data, finds a GPU, and prints a line about each.
 fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
     let (train, test) = Digits::load(&mut Random::new(args.seed))?;
     let sizes = [&[PIXELS], args.hidden.as_slice(), &[CLASSES]].concat();
@@ -69,7 +69,7 @@ fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
     let control = Control::new(args.clip);
     writeln!(
         stdout(),
-        "Gradients  in f16, of a loss scaled by {} at first; clipped to a norm of {:?}",
+        "Gradients  in f16, with an initial loss scale of {}; clipped to a norm of {:?}",
         power_of_2(control.scaler.init_scale),
         control.max_norm
     )?;
@@ -78,7 +78,7 @@ fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
     Ok(Training { train, test, sizes, epochs, batch_size, seed, control, gpu })
 }
 
-/// The GPU to train on, if any, and a line about it.
+/// The GPU to train on, if there is one; prints a line about it.
 fn find_gpu(cpu_wanted: bool) -> std::io::Result<Option<Gpu>> {
     if cpu_wanted {
         writeln!(stdout(), "Adapter    none: the optimizer runs on all cores of the CPU")?;
@@ -92,8 +92,8 @@ fn find_gpu(cpu_wanted: bool) -> std::io::Result<Option<Gpu>> {
         Err(reason) => {
             writeln!(
                 stdout(),
-                "{reason}: training with the CPU optimizer instead. Install a Vulkan driver (on \
-                 Debian or Ubuntu: apt install mesa-vulkan-drivers) to train on the GPU."
+                "{reason}: training with the CPU optimizer instead. To train on a GPU, install a \
+                 Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers)."
             )?;
             Ok(None)
         }

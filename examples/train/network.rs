@@ -15,7 +15,7 @@ pub struct Network {
 
 #[derive(Clone)]
 struct Layer {
-    /// One row an input, one column an output.
+    /// A row for each input, a column for each output.
     weight: Array2<f32>,
     bias: Array1<f32>,
 }
@@ -58,7 +58,7 @@ impl Network {
         cross_entropy(self.forward(&digits.images).1, &digits.labels).0
     }
 
-    /// The share of these digits that the network reads correctly.
+    /// The share of these digits that the network classifies correctly.
     pub fn accuracy(&self, digits: &Digits) -> f32 {
         let (_, logits) = self.forward(&digits.images);
         let correct = logits
@@ -69,11 +69,12 @@ impl Network {
         correct.count() as f32 / digits.len() as f32
     }
 
-    /// The mean loss over these digits, and the gradient of `scale` times it with respect to every
-    /// parameter.
+    /// The mean loss over these digits, and the gradient of `scale` times the loss with respect to
+    /// every parameter.
     ///
-    /// The backward pass goes through f16, as in mixed-precision training: small gradients would vanish
-    /// there, so that the loss is scaled up; too large ones become infinite, or NaN further down.
+    /// The backward pass rounds to f16, as mixed-precision training does. The loss is scaled up
+    /// since small gradients would underflow in f16; gradients that are too large become infinite,
+    /// and NaN in later operations.
     pub fn loss_and_gradients(&self, digits: &Digits, scale: f32) -> (f32, Network) {
         let (inputs, logits) = self.forward(&digits.images);
         // The gradient with respect to a layer's outputs, from the last layer to the first.
@@ -86,7 +87,7 @@ impl Network {
                 bias: delta.sum_axis(Axis(0)).mapv_into(round_to_f16),
             });
             delta = delta.dot(&layer.weight.t()).mapv_into(round_to_f16);
-            // ReLU passes on no gradient where it cut off.
+            // The gradient of ReLU is 0 where its input was negative.
             delta.zip_mut_with(input, |gradient, &input| {
                 if input <= 0.0 {
                     *gradient = 0.0;
@@ -131,7 +132,7 @@ fn cross_entropy(logits: Array2<f32>, labels: &[usize]) -> (f32, Array2<f32>) {
     let mut loss = 0.0;
     let mut gradient = logits;
     for (mut row, &label) in gradient.rows_mut().into_iter().zip(labels) {
-        // Softmax stays the same, and cannot overflow, if the largest logit is 0.
+        // Subtracting the largest logit does not change softmax, and prevents overflow.
         let largest = row.fold(f32::NEG_INFINITY, |largest, &logit| largest.max(logit));
         row -= largest;
         let correct = row[label];

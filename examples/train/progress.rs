@@ -1,11 +1,11 @@
-//! How far a training is: a bar on a terminal, a few plain lines elsewhere. Both go to stderr.
+//! Progress of a training: a bar on a terminal, a few plain lines elsewhere, both on stderr.
 
 use crate::engine::Status;
 use crate::table::power_of_2;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 
-/// Lines of a training where there is no terminal.
+/// Lines printed for a training where there is no terminal.
 const PLAIN_LINES: usize = 5;
 
 pub struct Progress {
@@ -27,29 +27,30 @@ impl Progress {
         Self { title, epochs, steps_per_epoch, bar }
     }
 
-    /// Shows the losses of all steps so far, and how the last one went.
+    /// Shows the loss after these steps, and the status after the last one.
     pub fn update(&self, losses: &[f32], status: &Status) {
         let message = self.message(losses, status);
         if !self.bar.is_hidden() {
             self.bar.set_message(message);
             self.bar.inc(1);
         } else if self.is_time_for_a_line(losses.len()) {
-            // Nobody may be listening, which is no reason to stop.
+            // A closed stderr must not stop the training.
             let _ = writeln!(std::io::stderr(), "{:8} epoch {message}", self.title);
         }
     }
 
     fn message(&self, losses: &[f32], status: &Status) -> String {
         let epoch = losses.len().div_ceil(self.steps_per_epoch);
-        // One batch's loss jumps about; an epoch's mean tells more.
+        // The loss of single batches is noisy, so the mean over an epoch is shown.
         let recent = &losses[losses.len().saturating_sub(self.steps_per_epoch)..];
         let loss = recent.iter().sum::<f32>() / recent.len() as f32;
         let width = self.epochs.to_string().len();
         let &Status { grad_norm, loss_scale, skipped } = status;
+        let scale = power_of_2(loss_scale);
         format!(
-            "{epoch:width$}/{}  loss {loss:.4}  norm {grad_norm:5.3}  scale {:4}  skipped {skipped}",
-            self.epochs,
-            power_of_2(loss_scale)
+            "{epoch:width$}/{}  loss {loss:.4}  norm {grad_norm:5.3}  scale {scale:4}  \
+             skipped {skipped}",
+            self.epochs
         )
     }
 
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_message_tells_of_the_epoch_and_of_the_last_step() {
+    fn the_message_has_the_epoch_and_the_last_status() {
         let progress = Progress::new("Adam", 10, 2);
         let status = Status { grad_norm: 0.25, loss_scale: 512.0, skipped: 3 };
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A small seeded random number generator, so that runs repeat exactly.
+//! A small seeded random number generator, so that runs are reproducible.
 
 use std::f64::consts::TAU;
 
@@ -23,14 +23,14 @@ impl Random {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A number from the standard normal distribution, by Box and Muller's transform.
+    /// A number from the standard normal distribution, by the Box-Muller transform.
     pub fn normal(&mut self) -> f32 {
-        // 1 − uniform is never 0, whose logarithm is infinite.
+        // 1 − uniform is never 0, so the logarithm is finite.
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         (radius * (TAU * self.uniform()).cos()) as f32
     }
 
-    /// Puts items in random order (Fisher and Yates).
+    /// Puts items in random order (Fisher-Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = (self.uniform() * (last + 1) as f64) as usize;

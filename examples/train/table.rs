@@ -4,7 +4,8 @@ use crate::training::Outcome;
 
 const COLUMNS: usize = 8;
 
-/// One row an optimizer. `difference` heads the column of the differences from the reference.
+/// A row for each optimizer. `difference` is the header of the column of differences from the
+/// reference.
 pub fn table(outcomes: &[Outcome], difference: &str) -> String {
     let header = [
         "optimizer",
@@ -43,7 +44,7 @@ fn row(outcome: &Outcome) -> [String; COLUMNS] {
     ]
 }
 
-/// Names to the left, numbers to the right.
+/// Names are aligned to the left, numbers to the right.
 fn line(cells: &[String; COLUMNS], widths: &[usize]) -> String {
     let pad = |(column, (cell, &width)): (usize, (&String, &usize))| match column {
         0 => format!("{cell:<width$}"),
@@ -52,7 +53,7 @@ fn line(cells: &[String; COLUMNS], widths: &[usize]) -> String {
     cells.iter().zip(widths).enumerate().map(pad).collect::<Vec<_>>().join("   ")
 }
 
-/// A loss scale, which only ever doubles and halves.
+/// A loss scale, which is always a power of two.
 pub fn power_of_2(scale: f32) -> String {
     format!("2^{}", scale.log2())
 }
@@ -63,7 +64,7 @@ mod tests {
     use crate::cli::OptimizerName;
 
     #[test]
-    fn a_row_tells_how_the_scaling_went() {
+    fn a_row_shows_every_result() {
         let outcome = Outcome {
             name: OptimizerName::Adam,
             lr: 0.003,

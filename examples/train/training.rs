@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use wgpu_optim::schedule::{CosineAnnealing, Schedule};
 use wgpu_optim::{Adagrad, Adam, AdamW, Error, RMSprop, Rule, SGD};
 
-/// What all trainings share: each starts from the same parameters and sees the same batches.
+/// What all trainings have in common: the same initial parameters and the same batches.
 pub struct Training {
     pub train: Digits,
     pub test: Digits,
@@ -21,27 +21,27 @@ pub struct Training {
     pub batch_size: usize,
     pub seed: u64,
     pub control: Control,
-    /// Where the optimizer's steps run; on the CPU if there is none.
+    /// Where the optimizer's steps run; `None` for the CPU.
     pub gpu: Option<Gpu>,
 }
 
-/// How a training with one optimizer went.
+/// The results of a training with one optimizer.
 pub struct Outcome {
     pub name: OptimizerName,
-    /// The highest learning rate.
+    /// The peak learning rate.
     pub lr: f64,
-    /// Each step's loss over its batch, before the step.
+    /// Each batch's loss, before its step.
     pub losses: Vec<f32>,
-    /// The loss over all training digits in the end.
+    /// The loss over all training digits after the last step.
     pub train_loss: f32,
-    /// The share of test digits read correctly in the end.
+    /// The share of test digits classified correctly after the last step.
     pub test_accuracy: f32,
-    /// Steps skipped because gradients had overflowed; their losses are among the others.
+    /// Steps skipped because gradients had overflowed; `losses` includes theirs.
     pub skipped: u64,
-    /// The loss scale in the end.
+    /// The loss scale after the last step.
     pub loss_scale: f32,
     pub steps_per_second: f64,
-    /// Between the trained parameters and those of the [`Reference`].
+    /// The largest difference between the trained parameters and those of the [`Reference`].
     pub max_difference: f32,
 }
 
@@ -50,7 +50,8 @@ impl Training {
         self.train.len().div_ceil(self.batch_size)
     }
 
-    /// The learning rate of each step: a twentieth of the steps up to `lr`, then half a cosine down to 0.
+    /// The learning-rate schedule: linear warm-up to `lr` in a twentieth of the steps, then cosine
+    /// annealing to 0.
     fn schedule(&self, lr: f64) -> Schedule {
         let steps = (self.epochs * self.steps_per_epoch()) as u64;
         let warm_up = steps / 20;
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn training_skips_its_first_steps_and_learns_then() {
+    fn training_skips_its_first_steps_and_then_learns() {
         let outcome = training(4, 50).run(OptimizerName::Adam, 0.01).unwrap();
         let skipped = outcome.skipped as usize;
         let init_scale = Control::new(1.0).scaler.init_scale;

@@ -1,4 +1,4 @@
-// Adam, and AdamW, which differs only in what the driver does to p and g before.
+// Adam, and AdamW, which differs only in what happens around the update.
 
 struct Coeffs {
     step_size: f32,       // lr / (1 - beta1^t)
@@ -6,7 +6,7 @@ struct Coeffs {
     one_minus_beta1: f32,
     beta2: f32,
     one_minus_beta2: f32,
-    inv_sqrt_bias2: f32,  // 1 / sqrt(1 - beta2^t), or 1 if the maximum is of what is corrected already
+    inv_sqrt_bias2: f32,  // 1 / sqrt(1 - beta2^t), or 1 if the maximum is of corrected ones
     eps: f32,
     max_scale: f32,       // 1, or then 1 / (1 - beta2^t)
 }

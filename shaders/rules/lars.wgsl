@@ -1,7 +1,7 @@
-// LARS. The driver has added the weight decay to g.
+// LARS. Weight decay is in g already.
 
 struct Coeffs {
-    lr: f32, // times the tensor's trust ratio
+    lr: f32, // times the tensor's trust ratio, by with_sums
     trust_coefficient: f32,
     momentum: f32,
 }
@@ -10,8 +10,26 @@ struct State {
     momentum_buffer: Real,
 }
 
-fn direction(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
-    return g;
+struct Summands {
+    param: Real,
+    direction: Real,
+}
+
+// Norms of the tensor.
+struct Sums {
+    param: f32,
+    direction: f32,
+}
+
+fn summands(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Summands {
+    return Summands(p, g);
+}
+
+fn with_sums(c: Coeffs, sums: Sums) -> Coeffs {
+    let is_zero = sums.param == 0.0 || sums.direction == 0.0;
+    var own = c;
+    own.lr *= select(c.trust_coefficient * (sums.param / sums.direction), 1.0, is_zero);
+    return own;
 }
 
 fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {

@@ -1,297 +1,360 @@
-//! The commands of a step, in order: what the GPU decides first, norms where a rule takes them, updates,
-//! and what is summed up for statistics.
+//! The commands of a step: its phases, with pipelines and bind groups.
 
-use super::blocks::Blocks;
-use super::buffers::{Buffers, StateOf};
-use super::coefficients::Bound;
-use super::decision::Decision;
-use super::kernel::{Compiler, Key, Recorded};
-use super::scratch::Scratch;
-use super::tables::Tables;
 use crate::control::Control;
 use crate::error::Error;
-use crate::groups::Groups;
-use crate::kernels::Kernels;
-use crate::pages::Pages;
-use crate::plan::{Dispatch, Limits, Window, need};
-use crate::reduction::Reduction;
-use crate::shader::{BLOCKS_MEASURED_PER_WORKGROUP, Extras, SUMS_BYTES, Stage, Sums, Variant};
-use std::ops::Range;
+use crate::gpu::blocks::Blocks;
+use crate::gpu::buffers::{Buffers, StateOf};
+use crate::gpu::compile::{Compiler, Operands, Recorded};
+use crate::gpu::decision::Decision;
+use crate::gpu::scratch::Scratch;
+use crate::gpu::tables::Tables;
+use crate::gpu::uploads::Bound;
+use crate::layout::geometry::{Exchange, THREADS_PER_BLOCK, blocks_per_workgroup};
+use crate::layout::kernels::Kernels;
+use crate::layout::limits::need;
+use crate::layout::pages::Pages;
+use crate::layout::phases::{Asked, Phase, Summed, Work, phases};
+use crate::layout::plan::{Dispatch, Window};
+use crate::layout::sums::Reduction;
+use crate::model::Model;
+use crate::rule::{DynRule, Pass};
+use crate::shader::{CHANGED_SUMS, Extras, Fixed, Resource, RuleKernel, SumOf};
+use std::collections::BTreeMap;
 
 /// What the commands are made of.
-pub(super) struct Recipe<'a> {
-    pub queue: &'a wgpu::Queue,
-    pub limits: &'a Limits,
-    pub groups: &'a Groups,
+pub(super) struct Inputs<'a> {
+    pub model: &'a Model,
     pub kernels: &'a Kernels,
     pub pages: &'a Pages,
     pub buffers: &'a Buffers,
     pub control: &'a Control,
     pub dispatches: &'a [Dispatch],
-    /// Where the GPU decides: the coefficients that it computes, and what else it needs.
+    /// Where the GPU decides: the coefficients that it computes, and what else it keeps.
     pub decision: Option<(&'a wgpu::Buffer, &'a Decision)>,
 }
 
-/// A step, ready to be recorded, and what it leaves for statistics.
+/// A step, ready to be recorded, and what statistics read after it.
 #[derive(Debug)]
 pub(super) struct Commands {
     pub recorded: Vec<Recorded>,
-    pub watched: Option<Watched>,
+    /// What is recorded before them until a step is known to have run: what writes tables, and what
+    /// copies step counts to a larger buffer.
+    pub first: Vec<Recorded>,
+    pub statistics: Option<Totals>,
     /// Which block is whose, where gradients are measured.
-    pub blocks: Option<Reduction>,
+    pub measured: Option<Reduction>,
 }
 
 /// What statistics are read from: an entry for each parameter that takes part.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct Totals {
     pub measures: wgpu::Buffer,
     pub changes: wgpu::Buffer,
 }
 
-/// How partial sums of blocks are added up to one a tensor.
+/// Partial sums of blocks, then each level's; the last has the tensors'.
+struct Sums {
+    of: SumOf,
+    levels: Vec<wgpu::Buffer>,
+}
+
+/// How partial sums are added up, and each level's rows.
 struct Levels {
     reduction: Reduction,
-    /// Of each level its rows.
     rows: Tables,
 }
 
-/// Partial sums of blocks, then each level's; the last has the tensors'.
-struct Summed(Vec<wgpu::Buffer>);
-
-/// The tables of blocks, and how what is summed up for them is added up, if something is.
-struct Tabled {
+/// Makes commands, phase by phase.
+struct CommandBuilder<'a> {
+    inputs: &'a Inputs<'a>,
+    compiler: &'a mut Compiler,
+    scratch: &'a mut Scratch,
     blocks: Blocks,
     levels: Option<Levels>,
+    sums: BTreeMap<Summed, Sums>,
 }
 
-impl Recipe<'_> {
-    /// Creates tables, pipelines and bind groups. To be called within an error scope.
+impl Inputs<'_> {
+    /// Creates tables and bind groups. To be called within an error scope.
     pub fn commands(
         &self,
         compiler: &mut Compiler,
         scratch: &mut Scratch,
     ) -> Result<Commands, Error> {
-        let tabled = self.tabled(compiler)?;
-        let levels = tabled.levels.as_ref();
-        let mut recorded = Vec::new();
-        let measured = match (self.decision, levels) {
-            (Some((coeffs, decision)), Some(levels)) => {
-                let measured = self.summed(compiler, scratch, "measures", levels)?;
-                recorded
-                    .extend(self.decide(compiler, scratch, &tabled, &measured, coeffs, decision)?);
-                Some(measured)
-            }
-            _ => None,
-        };
-        let watched = match (&measured, levels) {
-            (Some(measured), Some(levels)) if self.control.statistics => {
-                let changes = self.summed(compiler, scratch, "changes", levels)?;
-                recorded.extend(self.sums(compiler, levels, measured, Sums::Measures)?);
-                Some((measured.totals().clone(), changes))
-            }
-            _ => None,
-        };
-        let changes = watched.as_ref().map(|(_, changes)| changes);
-        let mut first = 0;
-        for dispatches in self.dispatches.chunk_by(|a, b| a.kernel == b.kernel) {
-            let range = first..first + dispatches.len();
-            first = range.end;
-            recorded.extend(self.updates(compiler, scratch, &tabled, range, changes)?);
-        }
-        if let (Some(changes), Some(levels)) = (changes, levels) {
-            recorded.extend(self.sums(compiler, levels, changes, Sums::Norms)?);
-        }
-        let watched = watched
-            .map(|(measures, changes)| Watched { measures, changes: changes.totals().clone() });
-        let blocks = tabled.levels.filter(|_| measured.is_some()).map(|levels| levels.reduction);
-        Ok(Commands { recorded, watched, blocks })
-    }
-
-    /// The tables of blocks. All blocks are counted together, so that whatever is summed up for them is added
-    /// up alike.
-    fn tabled(&self, compiler: &mut Compiler) -> Result<Tabled, Error> {
-        let trusts = |dispatch: &Dispatch| {
-            self.kernels.rule(self.groups, dispatch.kernel).trust_ratio().is_some()
-        };
-        let sums = self.decision.is_some() || self.dispatches.iter().any(trusts);
-        let levels = sums.then(|| {
-            let reduction = Reduction::new(self.dispatches);
+        let passes = |kernel| self.rule(kernel).passes();
+        let sums = |dispatch: &Dispatch| passes(dispatch.kernel).contains(&Pass::Sum);
+        let decides = self.decision.is_some();
+        let needs_sums = decides || self.dispatches.iter().any(sums);
+        let reduction = needs_sums.then(|| Reduction::new(self.dispatches));
+        let blocks = Blocks::new(compiler, self.dispatches, reduction.as_ref())?;
+        let levels = reduction.map(|reduction| {
             let rows = Tables::new(&compiler.device, &reduction.levels);
             Levels { reduction, rows }
         });
-        let reduction = levels.as_ref().map(|levels| &levels.reduction);
-        let blocks = Blocks::new(compiler, self.queue, self.limits, self.dispatches, reduction)?;
-        Ok(Tabled { blocks, levels })
-    }
+        let count = levels.as_ref().map_or(0, |levels| levels.reduction.levels.len());
+        let asked = Asked { decides, statistics: self.control.statistics };
+        let phases = phases(self.dispatches, passes, asked, count);
 
-    /// Measures all gradients and decides on the step.
-    fn decide(
-        &self,
-        compiler: &mut Compiler,
-        scratch: &mut Scratch,
-        tabled: &Tabled,
-        measured: &Summed,
-        coeffs: &wgpu::Buffer,
-        decision: &Decision,
-    ) -> Result<Vec<Recorded>, Error> {
+        let sums = BTreeMap::new();
+        let mut builder = CommandBuilder { inputs: self, compiler, scratch, blocks, levels, sums };
         let mut recorded = Vec::new();
-        for (index, dispatch) in self.dispatches.iter().enumerate() {
-            let rows = tabled.blocks.rows(index);
-            let grads = self.window(dispatch.windows[1], StateOf::default());
-            let tensors = tabled.blocks.tensors(index);
-            let buffers =
-                [rows, grads].into_iter().chain(tensors).chain([measured.partials_binding()]);
-            let key = Key::Measure(compiler.best(dispatch.access));
-            let workgroups = dispatch.blocks().div_ceil(BLOCKS_MEASURED_PER_WORKGROUP);
-            let grid = self.limits.grid(workgroups);
-            recorded.push(compiler.ready(key, None, buffers, Bound::Nothing, grid)?);
+        for phase in &phases {
+            builder.phase(phase, &mut recorded)?;
         }
-        let count = Decision::gathered(measured.partials().size() / SUMS_BYTES);
-        let gathered = scratch.buffer(&compiler.device, "gathered", 0, count * SUMS_BYTES);
-        let parts = [measured.partials(), &gathered].map(wgpu::Buffer::as_entire_buffer_binding);
-        let grid = [count as u32, 1];
-        recorded.push(compiler.ready(Key::Gather, None, parts, Bound::Nothing, grid)?);
-        let buffers = [&gathered, &decision.scale, &decision.report, &decision.clocks, coeffs];
-        let buffers = buffers.map(wgpu::Buffer::as_entire_buffer_binding);
-        recorded.push(compiler.ready(Key::Control, None, buffers, Bound::Request, [1, 1])?);
-        Ok(recorded)
+        let first = builder.first()?;
+        Ok(builder.finish(first, recorded))
     }
 
-    /// The updates of one kernel, which has these dispatches; before them the norms that a trust ratio takes.
-    fn updates(
-        &self,
-        compiler: &mut Compiler,
-        scratch: &mut Scratch,
-        tabled: &Tabled,
-        dispatches: Range<usize>,
-        changes: Option<&Summed>,
-    ) -> Result<Vec<Recorded>, Error> {
-        let kernel = self.dispatches[dispatches.start].kernel;
-        let rule = self.kernels.rule(self.groups, kernel);
-        let mut recorded = Vec::new();
-        let norms = match (rule.trust_ratio(), &tabled.levels) {
-            (Some(_), Some(levels)) => {
-                let norms = self.summed(compiler, scratch, &format!("norms {kernel}"), levels)?;
-                for index in dispatches.clone() {
-                    let sums = [norms.partials_binding()];
-                    recorded.push(self.update(compiler, tabled, index, Stage::Norm, sums)?);
+    fn rule(&self, kernel: usize) -> &dyn DynRule {
+        self.kernels.rule(self.model, kernel)
+    }
+}
+
+impl CommandBuilder<'_> {
+    /// What the first step that runs does before all else.
+    fn first(&mut self) -> Result<Vec<Recorded>, Error> {
+        let mut first = std::mem::take(&mut self.blocks.writes);
+        let Some((_, decision)) = self.inputs.decision else { return Ok(first) };
+        let key = self.compiler.fixed(Fixed::Grow)?;
+        for [from, to] in decision.grown() {
+            let operands = vec![(Resource::Outgrown, whole(from)), (Resource::Counts, whole(to))];
+            first.push(self.compiler.ready(key, &operands, Bound::Nothing, [1, 1])?);
+        }
+        Ok(first)
+    }
+
+    /// Appends the dispatches of a phase.
+    fn phase(&mut self, phase: &Phase, recorded: &mut Vec<Recorded>) -> Result<(), Error> {
+        match phase.work {
+            Work::Measure => {
+                self.make_sums(Summed::Measures)?;
+                for index in phase.dispatches.clone() {
+                    recorded.push(self.measure(index)?);
                 }
-                recorded.extend(self.sums(compiler, levels, &norms, Sums::Norms)?);
-                Some(norms)
             }
-            _ => None,
-        };
-        for index in dispatches {
-            let norms = norms.iter().map(|norms| norms.totals().as_entire_buffer_binding());
-            let sums = norms.chain(changes.map(Summed::partials_binding));
-            recorded.push(self.update(compiler, tabled, index, Stage::Step, sums)?);
+            Work::Gather => recorded.push(self.gather()?),
+            Work::Decide => recorded.push(self.decide()?),
+            Work::Pass(pass) => {
+                for index in phase.dispatches.clone() {
+                    recorded.push(self.rule_pass(pass, index)?);
+                }
+            }
+            Work::AddUp(summed, level) => recorded.extend(self.add_up(summed, level)?),
         }
-        Ok(recorded)
+        Ok(())
     }
 
-    /// A dispatch of a rule's kernel; `sums`, if there are any, are bound last.
-    fn update<'b>(
-        &'b self,
-        compiler: &mut Compiler,
-        tabled: &'b Tabled,
-        index: usize,
-        stage: Stage,
-        sums: impl IntoIterator<Item = wgpu::BufferBinding<'b>>,
-    ) -> Result<Recorded, Error> {
-        let dispatch = &self.dispatches[index];
+    fn measure(&mut self, index: usize) -> Result<Recorded, Error> {
+        let dispatch = &self.inputs.dispatches[index];
+        let key = self.compiler.fixed(self.compiler.measure(dispatch.transport))?;
+        let mut operands = self.block_operands(index);
+        operands.push((Resource::Grads, self.window(dispatch.windows[1], StateOf::default())?));
+        operands.push((Resource::Partials, self.partials(Summed::Measures)?));
+        let grid = self.grid(dispatch, self.compiler.exchange.threads_to_measure());
+        self.compiler.ready(key, &operands, Bound::Nothing, grid)
+    }
+
+    /// The entries that all measures are gathered to.
+    fn gathered(&mut self) -> Result<(wgpu::Buffer, u32), Error> {
+        let entry = SumOf::Measures.bytes();
+        let count = Decision::gathered(self.sums(Summed::Measures)?.levels[0].size() / entry);
+        let buffer = self.scratch.buffer(&self.compiler.device, "gathered", 0, count * entry);
+        Ok((buffer, count as u32))
+    }
+
+    fn gather(&mut self) -> Result<Recorded, Error> {
+        let key = self.compiler.fixed(Fixed::Gather)?;
+        let (gathered, count) = self.gathered()?;
+        let operands = vec![
+            (Resource::Parts, self.partials(Summed::Measures)?),
+            (Resource::Sums, gathered.as_entire_buffer_binding()),
+        ];
+        self.compiler.ready(key, &operands, Bound::Nothing, [count, 1])
+    }
+
+    fn decide(&mut self) -> Result<Recorded, Error> {
+        let key = self.compiler.fixed(Fixed::Decide)?;
+        let (gathered, _) = self.gathered()?;
+        let (coeffs, decision) = self.inputs.decision.ok_or_else(|| missing("a decision"))?;
+        let operands = [
+            (Resource::Gathered, &gathered),
+            (Resource::LossScale, &decision.scale),
+            (Resource::Report, &decision.report),
+            (Resource::Counts, &decision.counts),
+            (Resource::Coeffs, coeffs),
+        ];
+        let operands = operands.map(|(resource, buffer)| (resource, whole(buffer))).to_vec();
+        self.compiler.ready(key, &operands, Bound::Request, [1, 1])
+    }
+
+    /// A dispatch of one of a rule's passes.
+    fn rule_pass(&mut self, pass: Pass, index: usize) -> Result<Recorded, Error> {
+        let Inputs { dispatches, pages, control, .. } = *self.inputs;
+        let dispatch = &dispatches[index];
         let kernel = dispatch.kernel;
-        let rule = self.kernels.rule(self.groups, kernel);
-        let step = stage == Stage::Step;
-        let extras = Extras {
-            clamps: self.control.clip_value.is_some(),
-            skips: step && self.control.scaler.is_some(),
-            zeroes: step && self.control.zero_grad,
-            watches: step && self.control.statistics,
+        let slots = pages.kernels[kernel].slots;
+        let transport = self.compiler.best(dispatch.transport);
+        let exchange = self.compiler.exchange;
+        let sums = match pass {
+            Pass::Sum => Some(Summed::Rule(kernel)),
+            Pass::Update => control.statistics.then_some(Summed::Changes),
         };
-        let access = compiler.best(dispatch.access);
-        let variant = Variant { stage, access, shared: dispatch.shared(), extras };
-        let key = Key::Rule(kernel, self.pages.kernels[kernel].entries, variant);
-        let [params, grads, states] = dispatch.windows;
-        let array = StateOf::default();
-        let rows = tabled.blocks.rows(index);
-        let mut buffers = vec![rows, self.window(params, array), self.window(grads, array)];
-        let of = |state| self.window(states, StateOf { kernel, state });
-        buffers.extend((0..self.buffers.states(kernel)).map(of));
-        let mut sums = sums.into_iter().peekable();
-        if sums.peek().is_some() {
-            buffers.extend(tabled.blocks.tensors(index));
+        sums.map_or(Ok(()), |summed| self.make_sums(summed))?;
+        let of_rule = match pass {
+            Pass::Sum => {
+                let clamp = control.clip_value.is_some();
+                RuleKernel::Sum { transport, slots, clamp, exchange }
+            }
+            Pass::Update => {
+                let (shared, extras) = (dispatch.shared(), Extras::of(control, exchange));
+                RuleKernel::Update { transport, slots, shared, extras }
+            }
+        };
+        let key = self.compiler.rule(kernel, of_rule, self.inputs.rule(kernel))?;
+        let mut operands = self.array_operands(index)?;
+        if let Some(summed) = sums {
+            operands.push((Resource::Partials, self.partials(summed)?));
         }
-        buffers.extend(sums);
-        let page = Bound::Page(self.pages.first_page(kernel) + dispatch.page);
-        compiler.ready(key, Some(rule), buffers, page, dispatch.grid)
+        if let (Pass::Update, Some(sums)) = (pass, self.sums.get(&Summed::Rule(kernel))) {
+            operands.push((Resource::Totals, sums.totals()?.as_entire_buffer_binding()));
+        }
+        let page = Bound::Page(pages.first_page(kernel) + dispatch.page);
+        let threads = if sums.is_some() { exchange.threads_to_sum() } else { THREADS_PER_BLOCK };
+        self.compiler.ready(key, &operands, page, self.grid(dispatch, threads))
     }
 
-    fn window(&self, window: Window, of: StateOf) -> wgpu::BufferBinding<'_> {
-        wgpu::BufferBinding {
-            buffer: self.buffers.get(window.buffer, of),
+    /// The grid of a dispatch's blocks, where so many threads share a block.
+    fn grid(&self, dispatch: &Dispatch, threads: u64) -> [u32; 2] {
+        self.compiler.limits.grid(dispatch.blocks().div_ceil(blocks_per_workgroup(threads)))
+    }
+
+    /// The tables of a dispatch's blocks.
+    fn block_operands(&self, index: usize) -> Operands<'_> {
+        let mut operands = vec![(Resource::Table, self.blocks.rows(index))];
+        operands.extend(self.blocks.tensors(index).map(|tensors| (Resource::Tensors, tensors)));
+        operands
+    }
+
+    /// The tables of a dispatch's blocks, and its parameters, gradients and states.
+    fn array_operands(&self, index: usize) -> Result<Operands<'_>, Error> {
+        let dispatch = &self.inputs.dispatches[index];
+        let [params, grads, states] = dispatch.windows;
+        let mut operands = self.block_operands(index);
+        operands.push((Resource::Params, self.window(params, StateOf::default())?));
+        operands.push((Resource::Grads, self.window(grads, StateOf::default())?));
+        for state in 0..self.inputs.rule(dispatch.kernel).states().len() {
+            let of = StateOf { kernel: dispatch.kernel, state };
+            operands.push((Resource::State(state), self.window(states, of)?));
+        }
+        Ok(operands)
+    }
+
+    fn window(&self, window: Window, of: StateOf) -> Result<wgpu::BufferBinding<'_>, Error> {
+        let buffer = self.inputs.buffers.get(window.buffer, of);
+        Ok(wgpu::BufferBinding {
+            buffer: buffer.ok_or_else(|| missing("a buffer"))?,
             offset: window.offset,
             size: wgpu::BufferSize::new(window.size),
-        }
+        })
     }
 
-    /// Room for partial sums of all blocks.
-    fn summed(
-        &self,
-        compiler: &Compiler,
-        scratch: &mut Scratch,
-        name: &str,
-        levels: &Levels,
-    ) -> Result<Summed, Error> {
-        let Reduction { partials, levels, .. } = &levels.reduction;
-        let limits = self.limits;
-        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let reason = format!("{name} take {SUMS_BYTES} bytes for every 256 elements");
-        need("max_storage_buffer_binding_size", most, partials * SUMS_BYTES, reason)?;
-        let rows = levels.iter().map(Vec::len).max().unwrap_or(0) as u64;
+    /// Room for partial sums of all blocks, and for what they add up to.
+    fn make_sums(&mut self, summed: Summed) -> Result<(), Error> {
+        if self.sums.contains_key(&summed) {
+            return Ok(());
+        }
+        let (name, of) = match summed {
+            Summed::Measures => ("measures".into(), SumOf::Measures),
+            Summed::Rule(kernel) => {
+                let sums = self.inputs.rule(kernel).sums().len();
+                (format!("sums {kernel}"), SumOf::Sums(sums))
+            }
+            Summed::Changes => ("changes".into(), SumOf::Sums(CHANGED_SUMS)),
+        };
+        let reduction = &self.levels.as_ref().ok_or_else(|| missing("sums"))?.reduction;
+        let limits = self.compiler.limits;
+        let reason = format!("{name} take {} bytes for every 256 elements", of.bytes());
+        let needed = reduction.partials * of.bytes();
+        need("max_storage_buffer_binding_size", limits.bound_buffer(), needed, reason)?;
+        let rows = reduction.levels.iter().map(Vec::len).max().unwrap_or(0) as u64;
         let side = limits.max_compute_workgroups_per_dimension;
         let reason = "partial sums of so many tensors are added up".to_owned();
         need("max_compute_workgroups_per_dimension", side * side, rows, reason)?;
 
-        let entries = levels.iter().map(|rows| rows.len() as u64);
-        let counts = [*partials].into_iter().chain(entries);
+        let entries = reduction.levels.iter().map(|rows| rows.len() as u64);
+        let counts = std::iter::once(reduction.partials).chain(entries);
         let buffer = |(level, count): (usize, u64)| {
-            scratch.buffer(&compiler.device, name, level, count.max(1) * SUMS_BYTES)
+            self.scratch.buffer(&self.compiler.device, &name, level, count.max(1) * of.bytes())
         };
-        Ok(Summed(counts.enumerate().map(buffer).collect()))
+        let levels = counts.enumerate().map(buffer).collect();
+        self.sums.insert(summed, Sums { of, levels });
+        Ok(())
     }
 
-    /// The dispatches that add up partial sums, a level each.
-    fn sums(
-        &self,
-        compiler: &mut Compiler,
-        levels: &Levels,
-        Summed(buffers): &Summed,
-        sums: Sums,
-    ) -> Result<Vec<Recorded>, Error> {
-        let sum = |(level, rows): (usize, &Vec<[u32; 2]>)| {
-            let buffers = [
-                levels.rows.binding(level),
-                buffers[level].as_entire_buffer_binding(),
-                buffers[level + 1].as_entire_buffer_binding(),
-            ];
-            let grid = self.limits.grid(rows.len() as u64);
-            compiler.ready(Key::Sum(sums), None, buffers, Bound::Nothing, grid)
+    fn sums(&self, summed: Summed) -> Result<&Sums, Error> {
+        self.sums.get(&summed).ok_or_else(|| missing("partial sums"))
+    }
+
+    fn partials(&self, summed: Summed) -> Result<wgpu::BufferBinding<'_>, Error> {
+        Ok(self.sums(summed)?.levels[0].as_entire_buffer_binding())
+    }
+
+    /// The dispatch that adds up one level of partial sums, if there are any.
+    fn add_up(&mut self, summed: Summed, level: usize) -> Result<Option<Recorded>, Error> {
+        self.make_sums(summed)?;
+        let of = self.sums(summed)?.of;
+        let key = self.compiler.fixed(Fixed::AddUp(of))?;
+        let levels = self.levels.as_ref().ok_or_else(|| missing("sums"))?;
+        let rows = levels.reduction.levels[level].len() as u64;
+        if rows == 0 {
+            return Ok(None);
+        }
+        let buffers = &self.sums(summed)?.levels;
+        let operands = vec![
+            (Resource::Rows, levels.rows.binding(level)),
+            (Resource::Parts, buffers[level].as_entire_buffer_binding()),
+            (Resource::Sums, buffers[level + 1].as_entire_buffer_binding()),
+        ];
+        let grid = self.compiler.limits.grid(rows);
+        self.compiler.ready(key, &operands, Bound::Nothing, grid).map(Some)
+    }
+
+    fn finish(self, first: Vec<Recorded>, recorded: Vec<Recorded>) -> Commands {
+        let totals = |summed| self.sums.get(&summed)?.totals().ok().cloned();
+        let statistics = match (totals(Summed::Measures), totals(Summed::Changes)) {
+            (Some(measures), Some(changes)) => Some(Totals { measures, changes }),
+            _ => None,
         };
-        let rows = levels.reduction.levels.iter().enumerate();
-        rows.filter(|(_, rows)| !rows.is_empty()).map(sum).collect()
+        let decides = self.inputs.decision.is_some();
+        let measured = self.levels.filter(|_| decides).map(|levels| levels.reduction);
+        Commands { recorded, first, statistics, measured }
     }
 }
 
-impl Summed {
-    fn partials(&self) -> &wgpu::Buffer {
-        &self.0[0]
+impl Sums {
+    /// The entries of the last level, a tensor each.
+    fn totals(&self) -> Result<&wgpu::Buffer, Error> {
+        self.levels.last().ok_or_else(|| missing("sums"))
     }
+}
 
-    fn partials_binding(&self) -> wgpu::BufferBinding<'_> {
-        self.partials().as_entire_buffer_binding()
+impl Extras {
+    /// What an optimizer's update kernels do beside updating.
+    pub(super) fn of(control: &Control, exchange: Exchange) -> Self {
+        Self {
+            clamp: control.clip_value.is_some(),
+            skip: control.skips(),
+            zero_grad: control.zero_grad,
+            statistics: control.statistics.then_some(exchange),
+        }
     }
+}
 
-    fn totals(&self) -> &wgpu::Buffer {
-        &self.0[self.0.len() - 1]
-    }
+fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
+    buffer.as_entire_buffer_binding()
+}
+
+/// A phase needs what no phase before it made: a mistake of this crate's.
+fn missing(what: &str) -> Error {
+    Error::device("preparing a step", format!("{what} is missing; please report this"))
 }

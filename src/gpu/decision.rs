@@ -1,84 +1,95 @@
 //! What the GPU keeps where it decides on steps: the loss scale, the step counts, and its report.
 
-use super::guard::guarded;
-use crate::control::Scale;
+use crate::control::{COUNT_BYTES, COUNTS_HEADER_BYTES, Report, Scale};
 use crate::error::Error;
-use crate::request::{CLOCK_BYTES, REPORT_BYTES};
-use crate::shader::{MAX_GATHERED, WORKGROUP_SIZE};
+use crate::gpu::guard::guarded;
+use crate::layout::geometry::{MAX_GATHERED, WORKGROUP_SIZE};
+use crate::layout::words::Words;
 
-/// Buffers that `shaders/driver/control.wgsl` keeps from step to step.
+/// Buffers that `shaders/passes/decide.wgsl` keeps from step to step.
 #[derive(Debug)]
 pub(super) struct Decision {
     /// The loss scale, an f32, for engines to bind too.
     pub scale: wgpu::Buffer,
     pub report: wgpu::Buffer,
-    pub clocks: wgpu::Buffer,
-    /// The clocks' buffer before, if the next step still has to copy it.
-    outgrown: Option<wgpu::Buffer>,
+    pub counts: wgpu::Buffer,
+    /// Buffers of step counts that grew, until their successors are known to have the counts.
+    grown: Vec<Grown>,
 }
 
-/// Clocks that there is room for at first.
-const FIRST_CLOCKS: usize = 64;
+/// A buffer of step counts that was too small for all. `shaders/passes/grow.wgsl` copies it to its
+/// successor, in the first step that runs.
+#[derive(Debug)]
+struct Grown {
+    from: wgpu::Buffer,
+    to: wgpu::Buffer,
+    /// How many steps had been recorded when it grew.
+    recorded: u64,
+}
+
+/// Step counts that there is room for at first.
+const FIRST_COUNTS: usize = 64;
 
 /// Bytes of the loss scale's buffer: what a uniform binding of one f32 takes on every backend.
 const SCALE_BYTES: u64 = 16;
 
+const USAGES: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::UNIFORM)
+    .union(wgpu::BufferUsages::COPY_SRC)
+    .union(wgpu::BufferUsages::COPY_DST);
+
 impl Decision {
     /// To be called within an error scope.
-    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, scale: &Scale, clocks: usize) -> Self {
-        let buffer = |label, size| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size,
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::UNIFORM
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, scale: &Scale) -> Self {
+        let buffer = |label, size| create(device, label, size);
+        let first = Report {
+            clip: 1.0,
+            scale: scale.scale,
+            next_scale: scale.scale,
+            divisor: scale.scale,
+            ..Report::default()
         };
+        let mut words = Vec::new();
+        first.write(&mut words);
         let decision = Self {
             scale: buffer("wgpu-optim loss scale", SCALE_BYTES),
-            report: buffer("wgpu-optim report", REPORT_BYTES),
-            clocks: clock_buffer(device, clocks.max(FIRST_CLOCKS)),
-            outgrown: None,
+            report: buffer("wgpu-optim report", 4 * Report::LEN as u64),
+            counts: count_buffer(device, FIRST_COUNTS),
+            grown: Vec::new(),
         };
         queue.write_buffer(&decision.scale, 0, bytemuck::bytes_of(&scale.scale));
+        queue.write_buffer(&decision.report, 0, bytemuck::cast_slice(&words));
         decision
     }
 
-    /// Makes room for so many clocks.
-    pub fn reserve(&mut self, device: &wgpu::Device, clocks: usize) -> Result<(), Error> {
-        if clocks as u64 * CLOCK_BYTES > self.clocks.size() {
-            let create = || clock_buffer(device, 2 * clocks);
-            let larger = guarded(device, "making room for step counts", create)?;
-            let old = std::mem::replace(&mut self.clocks, larger);
-            // If two are outgrown between two steps, only the first has counts.
-            self.outgrown.get_or_insert(old);
+    /// Makes room for so many step counts. `recorded` steps were recorded so far; of these the
+    /// `arrived`-th is the latest that is known to have run.
+    pub fn reserve(
+        &mut self,
+        device: &wgpu::Device,
+        counts: usize,
+        recorded: u64,
+        arrived: u64,
+    ) -> Result<(), Error> {
+        self.grown.retain(|grown| arrived <= grown.recorded);
+        if bytes(counts) > self.counts.size() {
+            let create = || count_buffer(device, 2 * counts);
+            let to = guarded(device, "making room for step counts", create)?;
+            let from = std::mem::replace(&mut self.counts, to.clone());
+            self.grown.push(Grown { from, to, recorded });
         }
         Ok(())
     }
 
-    /// The buffer that has the counts of the steps so far.
-    pub fn counted(&self) -> &wgpu::Buffer {
-        self.outgrown.as_ref().unwrap_or(&self.clocks)
+    /// The buffers to be copied before the next step, in order, and their successors.
+    pub fn grown(&self) -> impl Iterator<Item = [&wgpu::Buffer; 2]> {
+        self.grown.iter().map(|grown| [&grown.from, &grown.to])
     }
 
-    /// The buffer whose counts have to be copied before the next step.
-    pub fn outgrown(&self) -> Option<&wgpu::Buffer> {
-        self.outgrown.as_ref()
-    }
-
-    /// Copies the counts of an outgrown buffer.
-    pub fn copy_outgrown(&self, encoder: &mut wgpu::CommandEncoder) {
-        if let Some(old) = &self.outgrown {
-            encoder.copy_buffer_to_buffer(old, 0, &self.clocks, 0, old.size());
-        }
-    }
-
-    /// To be called when the step that comes after the copy is recorded.
-    pub fn forget_outgrown(&mut self) {
-        self.outgrown = None;
+    /// The buffer that has the counts after so many recorded steps.
+    pub fn counted(&self, recorded: u64) -> &wgpu::Buffer {
+        let first = self.grown.iter().find(|grown| grown.recorded == recorded);
+        first.map_or(&self.counts, |grown| &grown.from)
     }
 
     /// How many entries the partial measures of so many blocks are gathered to.
@@ -87,13 +98,19 @@ impl Decision {
     }
 }
 
-fn clock_buffer(device: &wgpu::Device, clocks: usize) -> wgpu::Buffer {
+fn bytes(counts: usize) -> u64 {
+    COUNTS_HEADER_BYTES + counts as u64 * COUNT_BYTES
+}
+
+fn count_buffer(device: &wgpu::Device, counts: usize) -> wgpu::Buffer {
+    create(device, "wgpu-optim step counts", bytes(counts))
+}
+
+fn create(device: &wgpu::Device, label: &str, size: u64) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("wgpu-optim step counts"),
-        size: clocks as u64 * CLOCK_BYTES,
-        usage: wgpu::BufferUsages::STORAGE
-            | wgpu::BufferUsages::COPY_SRC
-            | wgpu::BufferUsages::COPY_DST,
+        label: Some(label),
+        size,
+        usage: USAGES,
         mapped_at_creation: false,
     })
 }

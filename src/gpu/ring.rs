@@ -1,27 +1,33 @@
 //! What each step uploads, on its way to the GPU.
 //!
-//! Each step has a slot of one buffer, written through the queue and chosen by a dynamic offset, so
+//! Each step has a slot of one buffer, written through the queue and chosen by dynamic offsets, so
 //! that steps recorded before one submission keep their own. A slot is used again once the commands
-//! that read it have run or were dropped. If more steps than there are slots are unfinished at once,
-//! or a step needs a larger slot, the buffer is replaced by a larger one; the old one lives on in the
-//! commands that bind it.
+//! that read it have run or were dropped. If more steps than there are slots are unfinished at
+//! once, or a step needs a larger slot, the buffer is replaced by a larger one; the old one stays
+//! alive in the commands that bind it.
 
-use super::guard::guarded;
 use crate::error::Error;
+use crate::gpu::guard::guarded;
 use std::sync::Arc;
 
-/// Slots at first: more steps than training loops leave unfinished, in 16 KiB for one group.
-const FIRST_SLOTS: usize = 64;
+/// Slots at first, if a buffer may be so large: more steps than training loops have unfinished.
+const FIRST_SLOTS: u64 = 64;
 
-/// How a slot is bound: parts of it, each by a bind group of its own.
+/// A range of a slot: offset and size in bytes.
+pub(super) type Range = (u64, u64);
+
+/// How a slot is bound.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
     pub layout: wgpu::BindGroupLayout,
     pub usage: wgpu::BufferUsages,
     /// What the device aligns dynamic offsets to.
     pub alignment: u64,
-    /// Offsets and sizes; a single part is the whole slot, whatever its size.
-    pub ranges: Vec<(u64, u64)>,
+    /// The most bytes of a buffer.
+    pub max_buffer: u64,
+    /// For each bind group the range of each of its bindings; none for one bind group of one
+    /// binding, the whole slot.
+    pub groups: Vec<Vec<Range>>,
 }
 
 /// A ring of slots.
@@ -30,9 +36,8 @@ pub(super) struct Ring {
     parts: Parts,
     slot_bytes: u64,
     buffer: wgpu::Buffer,
-    /// One for each part.
     bind_groups: Vec<wgpu::BindGroup>,
-    /// Clones of a slot's mark live in the commands that read it.
+    /// Clones of a slot's mark are held by the commands that read it.
     in_use: Vec<Arc<()>>,
     next: usize,
 }
@@ -47,7 +52,8 @@ pub(super) struct Slot {
 impl Ring {
     /// To be called within an error scope.
     pub fn new(device: &wgpu::Device, parts: Parts, slot_bytes: u64) -> Self {
-        Self::with_slots(device, parts, slot_bytes, FIRST_SLOTS)
+        let most = parts.max_buffer / slot_bytes.max(1).next_multiple_of(parts.alignment);
+        Self::with_slots(device, parts, slot_bytes, FIRST_SLOTS.min(most).max(1) as usize)
     }
 
     fn with_slots(device: &wgpu::Device, parts: Parts, slot_bytes: u64, count: usize) -> Self {
@@ -58,9 +64,10 @@ impl Ring {
             usage: parts.usage | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let whole = [(0, slot_bytes)];
-        let ranges = if parts.ranges.is_empty() { &whole[..] } else { &parts.ranges };
-        let bind_groups = bind_ranges(device, &parts.layout, &buffer, ranges.iter().copied());
+        let whole = [vec![(0, slot_bytes)]];
+        let groups = if parts.groups.is_empty() { &whole[..] } else { &parts.groups };
+        let bind = |ranges: &Vec<Range>| bind_ranges(device, &parts.layout, &buffer, ranges);
+        let bind_groups = groups.iter().map(bind).collect();
         let in_use = (0..count).map(|_| Arc::new(())).collect();
         Self { parts, slot_bytes, buffer, bind_groups, in_use, next: 0 }
     }
@@ -85,32 +92,31 @@ impl Ring {
         queue.write_buffer(&self.buffer, slot.index as u64 * self.slot_bytes, bytes);
     }
 
-    /// What binds a part of a slot: the bind group and its dynamic offset.
-    pub fn binding(&self, part: usize, slot: &Slot) -> (&wgpu::BindGroup, u32) {
-        (&self.bind_groups[part], (slot.index as u64 * self.slot_bytes) as u32)
+    /// A bind group of a slot, and the dynamic offset of each of its bindings.
+    pub fn binding(&self, group: usize, slot: &Slot) -> (&wgpu::BindGroup, u32) {
+        (&self.bind_groups[group], (slot.index as u64 * self.slot_bytes) as u32)
     }
 }
 
-/// A bind group for each range of a buffer.
+/// A bind group of these ranges of a buffer.
 pub(super) fn bind_ranges(
     device: &wgpu::Device,
     layout: &wgpu::BindGroupLayout,
     buffer: &wgpu::Buffer,
-    ranges: impl Iterator<Item = (u64, u64)>,
-) -> Vec<wgpu::BindGroup> {
-    let bind = |(offset, size): (u64, u64)| {
-        device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("wgpu-optim uploads"),
-            layout,
-            entries: &[wgpu::BindGroupEntry {
-                binding: 0,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer,
-                    offset,
-                    size: wgpu::BufferSize::new(size),
-                }),
-            }],
-        })
+    ranges: &[Range],
+) -> wgpu::BindGroup {
+    let entry = |(binding, &(offset, size)): (u32, &Range)| wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset,
+            size: wgpu::BufferSize::new(size),
+        }),
     };
-    ranges.map(bind).collect()
+    let entries: Vec<_> = (0..).zip(ranges).map(entry).collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("wgpu-optim uploads"),
+        layout,
+        entries: &entries,
+    })
 }

@@ -9,8 +9,8 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// The buffer of this name and number, if it has this size, or a new one. To be called within an error
-    /// scope. Steps that were recorded with the old one keep it.
+    /// The buffer of this name and number, if it has this size, or a new one. To be called within
+    /// an error scope. Steps that were recorded with the old one keep it.
     pub fn buffer(
         &mut self,
         device: &wgpu::Device,

@@ -33,8 +33,8 @@ impl Tables {
     }
 }
 
-/// Packs tables of these sizes into as few buffers as hold `most` each: each table's buffer, start and size, and each
-/// buffer's size.
+/// Packs tables of these sizes into as few buffers as hold `most` each: each table's buffer, start
+/// and size, and each buffer's size.
 pub(super) fn packed(
     tables: impl IntoIterator<Item = u64>,
     alignment: u64,

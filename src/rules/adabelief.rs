@@ -1,26 +1,25 @@
 //! AdaBelief (Zhuang et al. 2020).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
 
 /// AdaBelief: Adam that divides by how far the gradient strays from its own running mean.
 ///
 /// ```text
-/// p ← p·(1 − lr·weight_decay)
+/// p ← p − lr·weight_decay·p
 /// m ← β1·m + (1 − β1)·g                           exp_avg
 /// s ← β2·s + (1 − β2)·(g − m)² + eps_root         exp_avg_var
 /// p ← p − lr/(1 − β1ᵗ) · m / (√(s/(1 − β2ᵗ)) + eps)
 /// ```
 ///
-/// Defaults are optax's. Zhuang, Tang, Ding, Tatikonda, Dvornek, Papademetris and Duncan, *AdaBelief
-/// optimizer: adapting stepsizes by the belief in observed gradients*, NeurIPS 2020.
+/// Defaults are optax's. Zhuang, Tang, Ding, Tatikonda, Dvornek, Papademetris and Duncan,
+/// *AdaBelief optimizer: adapting stepsizes by the belief in observed gradients*, NeurIPS 2020.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdaBelief {
     /// Learning rate, at least 0. Default 1e-3.
     pub lr: f64,
-    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9,
+    /// 0.999).
     pub betas: (f64, f64),
     /// Added to the root, outside it; at least 0. Default 1e-16.
     pub eps: f64,
@@ -82,6 +81,7 @@ impl Rule for AdaBelief {
     const WGSL: &'static str = wgsl!("adabelief");
     type Coeffs<T: Copy> = AdaBeliefCoeffs<T>;
     type State<T: Copy> = AdaBeliefState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -99,11 +99,11 @@ impl Rule for AdaBelief {
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).decoupled(self.lr, self.weight_decay)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize)
     }
-    fn initial_state(&self) -> AdaBeliefState<Option<f64>> {
-        AdaBeliefState { exp_avg: Some(0.0), exp_avg_var: Some(0.0) }
+    fn after(&self) -> After {
+        After::decay(self.lr, self.weight_decay)
     }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdaBeliefCoeffs<N> {
         let (beta1, beta2) = self.betas;
@@ -126,8 +126,5 @@ impl Rule for AdaBelief {
         s.exp_avg_var = c.beta2 * s.exp_avg_var + c.one_minus_beta2 * stray * stray + c.eps_root;
         let denominator = s.exp_avg_var.sqrt() * c.inv_sqrt_bias2 + c.eps;
         p - c.step_size * (s.exp_avg / denominator)
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
     }
 }

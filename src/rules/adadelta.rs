@@ -1,9 +1,7 @@
 //! Adadelta (Zeiler 2012).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 
 /// Adadelta: AdaGrad over a running mean, with steps in the parameter's own units.
 ///
@@ -65,6 +63,7 @@ impl Rule for Adadelta {
     const WGSL: &'static str = wgsl!("adadelta");
     type Coeffs<T: Copy> = AdadeltaCoeffs<T>;
     type State<T: Copy> = AdadeltaState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -80,11 +79,8 @@ impl Rule for Adadelta {
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).coupled(self.weight_decay)
-    }
-    fn initial_state(&self) -> AdadeltaState<Option<f64>> {
-        AdadeltaState { square_avg: Some(0.0), acc_delta: Some(0.0) }
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> AdadeltaCoeffs<N> {
         AdadeltaCoeffs {
@@ -100,8 +96,5 @@ impl Rule for Adadelta {
         let delta = (s.acc_delta + c.eps).sqrt() / (s.square_avg + c.eps).sqrt() * g;
         s.acc_delta = c.rho * s.acc_delta + c.one_minus_rho * delta * delta;
         p - c.lr * delta
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
     }
 }

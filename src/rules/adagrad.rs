@@ -1,9 +1,7 @@
 //! AdaGrad (Duchi, Hazan and Singer 2011).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 
 /// AdaGrad: each element's steps shrink with the root of the sum of its squared gradients.
 ///
@@ -13,19 +11,20 @@ use crate::rule::{Before, Real, Rule};
 /// p   ← p − lr/(1 + (t − 1)·lr_decay) · g/(√sum + eps)
 /// ```
 ///
-/// With `eps_in_sqrt` the divisor is √(sum + eps), as in optax and TensorFlow. Defaults and names are
-/// PyTorch's. Duchi, Hazan and Singer, *Adaptive subgradient methods for online learning and stochastic
-/// optimization*, JMLR 12, 2011.
+/// With `eps_in_sqrt` the divisor is √(sum + eps), as in optax and TensorFlow. Defaults and names
+/// are PyTorch's. Duchi, Hazan and Singer, *Adaptive subgradient methods for online learning and
+/// stochastic optimization*, JMLR 12, 2011.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adagrad {
     /// Learning rate, at least 0. Default 1e-2.
     pub lr: f64,
-    /// How fast the learning rate falls, at least 0: at step t it is lr/(1 + (t − 1)·lr_decay). Default 0.
+    /// How fast the learning rate falls, at least 0: at step t it is lr/(1 + (t − 1)·lr_decay).
+    /// Default 0.
     pub lr_decay: f64,
     /// Coupled weight decay, at least 0. Default 0.
     pub weight_decay: f64,
-    /// The state's value before the first step, at least 0. Default 0 (optax: 0.1). It is read when the
-    /// optimizer is built; a later change has no effect.
+    /// The state's value before the first step, at least 0. Default 0 (optax: 0.1). It is read when
+    /// the optimizer is built; a later change has no effect.
     pub initial_accumulator_value: f64,
     /// Keeps the divisor from zero, at least 0. Default 1e-10.
     pub eps: f64,
@@ -72,6 +71,7 @@ impl Rule for Adagrad {
     const WGSL: &'static str = wgsl!("adagrad");
     type Coeffs<T: Copy> = AdagradCoeffs<T>;
     type State<T: Copy> = AdagradState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -91,8 +91,8 @@ impl Rule for Adagrad {
     fn options(&self) -> Vec<(&'static str, bool)> {
         vec![("eps_in_sqrt", self.eps_in_sqrt)]
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).coupled(self.weight_decay)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn initial_state(&self) -> AdagradState<Option<f64>> {
         AdagradState { sum: Some(self.initial_accumulator_value) }
@@ -110,9 +110,5 @@ impl Rule for Adagrad {
         s.sum = s.sum + g * g;
         let root = if self.eps_in_sqrt { (s.sum + c.eps).sqrt() } else { s.sum.sqrt() + c.eps };
         p - c.step_size * (g / root)
-    }
-    fn variants() -> Vec<Self> {
-        let with = |eps_in_sqrt| Self { eps_in_sqrt, ..Self::default() };
-        vec![with(false), with(true)]
     }
 }

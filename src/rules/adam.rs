@@ -1,15 +1,13 @@
 //! Adam (Kingma and Ba 2015), AMSGrad (Reddi et al. 2018), AdamW (Loshchilov and Hutter 2019).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
 
-/// Adam: steps of about `lr` each, by a running mean of the gradient over the root of a running mean
-/// of its square.
+/// Adam: steps of about `lr` each, by a running mean of the gradient over the root of a running
+/// mean of its square.
 ///
 /// ```text
-/// g  ← g + weight_decay·p                       (coupled decay; AdamW: p ← p·(1 − lr·weight_decay))
+/// g  ← g + weight_decay·p                       (coupled decay; AdamW: p ← p − lr·weight_decay·p)
 /// m  ← β1·m + (1 − β1)·g                        exp_avg
 /// v  ← β2·v + (1 − β2)·g²                       exp_avg_sq
 /// x  ← max(x, v)                                max_exp_avg_sq, with `amsgrad`; otherwise x is v
@@ -17,7 +15,8 @@ use crate::rule::{Before, Real, Rule};
 /// ```
 ///
 /// Defaults and names are PyTorch's. Kingma and Ba, *Adam: a method for stochastic optimization*,
-/// ICLR 2015; for `amsgrad` Reddi, Kale and Kumar, *On the convergence of Adam and beyond*, ICLR 2018.
+/// ICLR 2015; for `amsgrad` Reddi, Kale and Kumar, *On the convergence of Adam and beyond*, ICLR
+/// 2018.
 ///
 /// ```
 /// use wgpu_optim::{Adam, CpuOptimizer};
@@ -26,14 +25,16 @@ use crate::rule::{Before, Real, Rule};
 ///     .build()?;
 /// optimizer.set_grad("w", &[2.0])?;
 /// optimizer.step()?;
-/// assert!((optimizer.param("w")?[0] + 0.1).abs() < 1e-6); // the first step is lr, against the gradient
+/// // The first step is lr, against the gradient.
+/// assert!((optimizer.param("w")?[0] + 0.1).abs() < 1e-6);
 /// # Ok::<(), wgpu_optim::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
     /// Learning rate, at least 0. Default 1e-3.
     pub lr: f64,
-    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9,
+    /// 0.999).
     pub betas: (f64, f64),
     /// Added to the root, outside it; at least 0. Default 1e-8.
     pub eps: f64,
@@ -112,6 +113,7 @@ impl Rule for Adam {
     const WGSL: &'static str = wgsl!("adam");
     type Coeffs<T: Copy> = AdamCoeffs<T>;
     type State<T: Copy> = AdamState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -125,8 +127,8 @@ impl Rule for Adam {
     fn options(&self) -> Vec<(&'static str, bool)> {
         vec![("amsgrad", self.amsgrad)]
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).coupled(self.weight_decay)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn initial_state(&self) -> AdamState<Option<f64>> {
         AdamState {
@@ -163,13 +165,9 @@ impl Rule for Adam {
         let denominator = second_moment.sqrt() * c.inv_sqrt_bias2 + c.eps;
         p - c.step_size * (s.exp_avg / denominator)
     }
-    fn variants() -> Vec<Self> {
-        let with = |amsgrad| Self { amsgrad, ..Self::default() };
-        vec![with(false), with(true)]
-    }
 }
 
-/// AdamW: [`Adam`] with decoupled weight decay, `p ← p·(1 − lr·weight_decay)` before the step, and
+/// AdamW: [`Adam`] with decoupled weight decay, `p ← p − lr·weight_decay·p` before the step, and
 /// a default `weight_decay` of 1e-2. All else is Adam's, the memory and the speed included.
 ///
 /// Loshchilov and Hutter, *Decoupled weight decay regularization*, ICLR 2019.
@@ -177,7 +175,8 @@ impl Rule for Adam {
 pub struct AdamW {
     /// Learning rate, at least 0. Default 1e-3.
     pub lr: f64,
-    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9,
+    /// 0.999).
     pub betas: (f64, f64),
     /// Added to the root, outside it; at least 0. Default 1e-8.
     pub eps: f64,
@@ -211,6 +210,7 @@ impl Rule for AdamW {
     const WGSL: &'static str = Adam::WGSL;
     type Coeffs<T: Copy> = AdamCoeffs<T>;
     type State<T: Copy> = AdamState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -224,8 +224,11 @@ impl Rule for AdamW {
     fn options(&self) -> Vec<(&'static str, bool)> {
         self.adam().options()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).decoupled(self.lr, self.weight_decay)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize)
+    }
+    fn after(&self) -> After {
+        After::decay(self.lr, self.weight_decay)
     }
     fn initial_state(&self) -> AdamState<Option<f64>> {
         self.adam().initial_state()
@@ -236,9 +239,5 @@ impl Rule for AdamW {
     #[inline(always)]
     fn update<T: Real>(&self, c: &AdamCoeffs<T>, p: T, g: T, s: &mut AdamState<T>) -> T {
         self.adam().update(c, p, g, s)
-    }
-    fn variants() -> Vec<Self> {
-        let with = |amsgrad| Self { amsgrad, ..Self::default() };
-        vec![with(false), with(true)]
     }
 }

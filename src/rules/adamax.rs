@@ -1,9 +1,7 @@
 //! Adamax (Kingma and Ba 2015).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 
 /// Adamax: Adam with the largest recent gradient in place of the root of the mean square.
 ///
@@ -14,8 +12,8 @@ use crate::rule::{Before, Real, Rule};
 /// p ← p − lr/(1 − β1ᵗ) · m/u
 /// ```
 ///
-/// Defaults and names are PyTorch's. Kingma and Ba, *Adam: a method for stochastic optimization*, section
-/// 7.1, ICLR 2015.
+/// Defaults and names are PyTorch's. Kingma and Ba, *Adam: a method for stochastic optimization*,
+/// section 7.1, ICLR 2015.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adamax {
     /// Learning rate, at least 0. Default 2e-3.
@@ -67,6 +65,7 @@ impl Rule for Adamax {
     const WGSL: &'static str = wgsl!("adamax");
     type Coeffs<T: Copy> = AdamaxCoeffs<T>;
     type State<T: Copy> = AdamaxState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -83,11 +82,8 @@ impl Rule for Adamax {
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).coupled(self.weight_decay)
-    }
-    fn initial_state(&self) -> AdamaxState<Option<f64>> {
-        AdamaxState { exp_avg: Some(0.0), exp_inf: Some(0.0) }
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdamaxCoeffs<N> {
         let (beta1, beta2) = self.betas;
@@ -104,8 +100,5 @@ impl Rule for Adamax {
         s.exp_avg = c.beta1 * s.exp_avg + c.one_minus_beta1 * g;
         s.exp_inf = (c.beta2 * s.exp_inf).max(g.abs() + c.eps);
         p - c.step_size * (s.exp_avg / s.exp_inf)
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
     }
 }

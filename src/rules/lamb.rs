@@ -1,9 +1,7 @@
 //! LAMB (You et al. 2020).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, Number, Real, Rule, Step, SumKind};
 
 /// LAMB: Adam whose step each tensor scales by its own norm, for very large batches.
 ///
@@ -15,16 +13,17 @@ use crate::rule::{Before, Real, Rule};
 /// p ← p − lr·r·u
 /// ```
 ///
-/// Defaults are optax's. The norms are taken on the GPU, in the same recorded commands, with the same bits
-/// however a tensor is cut into dispatches; their squares neither overflow nor vanish, but a norm beyond
-/// f32's range is infinite. A NaN in a gradient reaches its whole tensor. You, Li, Reddi, Hseu, Kumar,
-/// Bhojanapalli, Song, Demmel, Keutzer and Hsieh, *Large batch optimization for deep learning: training BERT
-/// in 76 minutes*, ICLR 2020.
+/// Defaults are optax's. The norms are taken on the GPU, in the same recorded commands, with the
+/// same bits however a tensor is cut into dispatches; their squares neither overflow nor vanish,
+/// but a norm beyond f32's range is infinite. A NaN in a gradient reaches its whole tensor. You,
+/// Li, Reddi, Hseu, Kumar, Bhojanapalli, Song, Demmel, Keutzer and Hsieh, *Large batch optimization
+/// for deep learning: training BERT in 76 minutes*, ICLR 2020.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LAMB {
     /// Learning rate, at least 0. Default 1e-3.
     pub lr: f64,
-    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9,
+    /// 0.999).
     pub betas: (f64, f64),
     /// Added to the root, outside it; at least 0. Default 1e-6.
     pub eps: f64,
@@ -45,8 +44,6 @@ crate::fields! {
     pub struct LAMBCoeffs {
         /// lr, times r for each tensor
         lr,
-        /// 1
-        trust_coefficient,
         /// β1
         beta1,
         /// 1 − β1
@@ -76,12 +73,33 @@ crate::fields! {
     }
 }
 
+crate::fields! {
+    /// What [`LAMB`] knows of a whole tensor: norms.
+    pub struct LAMBSums {
+        /// ‖p‖
+        param,
+        /// ‖u‖
+        direction,
+    }
+}
+
+impl LAMB {
+    /// u of one element.
+    #[inline(always)]
+    fn direction<T: Real>(c: &LAMBCoeffs<T>, p: T, g: T, s: &mut LAMBState<T>) -> T {
+        s.exp_avg = c.beta1 * s.exp_avg + c.one_minus_beta1 * g;
+        s.exp_avg_sq = c.beta2 * s.exp_avg_sq + c.one_minus_beta2 * g * g;
+        let denominator = s.exp_avg_sq.sqrt() * c.inv_sqrt_bias2 + c.eps;
+        c.inv_bias1 * (s.exp_avg / denominator) + c.weight_decay * p
+    }
+}
+
 impl Rule for LAMB {
     const NAME: &'static str = "lamb";
     const WGSL: &'static str = wgsl!("lamb");
-    const TRUST_RATIO: bool = true;
     type Coeffs<T: Copy> = LAMBCoeffs<T>;
     type State<T: Copy> = LAMBState<T>;
+    type Sums<T: Copy> = LAMBSums<T>;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -98,18 +116,14 @@ impl Rule for LAMB {
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize)
-    }
-    fn initial_state(&self) -> LAMBState<Option<f64>> {
-        LAMBState { exp_avg: Some(0.0), exp_avg_sq: Some(0.0) }
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize)
     }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> LAMBCoeffs<N> {
         let (beta1, beta2) = self.betas;
         let one = N::from(1.0);
         LAMBCoeffs {
             lr: self.lr.into(),
-            trust_coefficient: one,
             beta1: beta1.into(),
             one_minus_beta1: (1.0 - beta1).into(),
             beta2: beta2.into(),
@@ -121,17 +135,25 @@ impl Rule for LAMB {
         }
     }
     #[inline(always)]
-    fn direction<T: Real>(&self, c: &LAMBCoeffs<T>, p: T, g: T, s: &mut LAMBState<T>) -> T {
-        s.exp_avg = c.beta1 * s.exp_avg + c.one_minus_beta1 * g;
-        s.exp_avg_sq = c.beta2 * s.exp_avg_sq + c.one_minus_beta2 * g * g;
-        let denominator = s.exp_avg_sq.sqrt() * c.inv_sqrt_bias2 + c.eps;
-        c.inv_bias1 * (s.exp_avg / denominator) + c.weight_decay * p
+    fn update<T: Real>(&self, c: &LAMBCoeffs<T>, p: T, g: T, s: &mut LAMBState<T>) -> T {
+        p - c.lr * Self::direction(c, p, g, s)
+    }
+    fn sum_kinds() -> LAMBSums<SumKind> {
+        LAMBSums { param: SumKind::Norm, direction: SumKind::Norm }
     }
     #[inline(always)]
-    fn update<T: Real>(&self, c: &LAMBCoeffs<T>, p: T, g: T, s: &mut LAMBState<T>) -> T {
-        p - c.lr * self.direction(c, p, g, s)
+    fn summands<T: Real>(
+        &self,
+        c: &LAMBCoeffs<T>,
+        p: T,
+        g: T,
+        s: &mut LAMBState<T>,
+    ) -> LAMBSums<T> {
+        LAMBSums { param: p, direction: Self::direction(c, p, g, s) }
     }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
+    fn with_sums(&self, c: LAMBCoeffs<f64>, sums: &LAMBSums<f64>) -> LAMBCoeffs<f64> {
+        let is_zero = sums.param == 0.0 || sums.direction == 0.0;
+        let ratio = if is_zero { 1.0 } else { sums.param / sums.direction };
+        LAMBCoeffs { lr: c.lr * ratio, ..c }
     }
 }

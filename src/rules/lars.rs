@@ -1,9 +1,7 @@
 //! LARS (You, Gitman and Ginsburg 2017).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, Number, Real, Rule, Step, SumKind};
 
 /// LARS: momentum whose learning rate each tensor scales by its own norm, for very large batches.
 ///
@@ -14,8 +12,8 @@ use crate::rule::{Before, Real, Rule};
 /// p   ← p + buf
 /// ```
 ///
-/// Defaults are optax's; for the norms see [`LAMB`](crate::LAMB). You, Gitman and Ginsburg, *Large batch
-/// training of convolutional networks*, 2017.
+/// Defaults are optax's; for the norms see [`LAMB`](crate::LAMB). You, Gitman and Ginsburg, *Large
+/// batch training of convolutional networks*, 2017.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LARS {
     /// Learning rate, at least 0. Default 1.
@@ -56,12 +54,22 @@ crate::fields! {
     }
 }
 
+crate::fields! {
+    /// What [`LARS`] knows of a whole tensor: norms.
+    pub struct LARSSums {
+        /// ‖p‖
+        param,
+        /// ‖u‖
+        direction,
+    }
+}
+
 impl Rule for LARS {
     const NAME: &'static str = "lars";
     const WGSL: &'static str = wgsl!("lars");
-    const TRUST_RATIO: bool = true;
     type Coeffs<T: Copy> = LARSCoeffs<T>;
     type State<T: Copy> = LARSState<T>;
+    type Sums<T: Copy> = LARSSums<T>;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -77,11 +85,8 @@ impl Rule for LARS {
             .non_negative("trust_coefficient", self.trust_coefficient)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).coupled(self.weight_decay)
-    }
-    fn initial_state(&self) -> LARSState<Option<f64>> {
-        LARSState { momentum_buffer: Some(0.0) }
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> LARSCoeffs<N> {
         LARSCoeffs {
@@ -91,15 +96,26 @@ impl Rule for LARS {
         }
     }
     #[inline(always)]
-    fn direction<T: Real>(&self, _c: &LARSCoeffs<T>, _p: T, g: T, _s: &mut LARSState<T>) -> T {
-        g
-    }
-    #[inline(always)]
     fn update<T: Real>(&self, c: &LARSCoeffs<T>, p: T, g: T, s: &mut LARSState<T>) -> T {
         s.momentum_buffer = c.momentum * s.momentum_buffer - c.lr * g;
         p + s.momentum_buffer
     }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
+    fn sum_kinds() -> LARSSums<SumKind> {
+        LARSSums { param: SumKind::Norm, direction: SumKind::Norm }
+    }
+    #[inline(always)]
+    fn summands<T: Real>(
+        &self,
+        _: &LARSCoeffs<T>,
+        p: T,
+        g: T,
+        _: &mut LARSState<T>,
+    ) -> LARSSums<T> {
+        LARSSums { param: p, direction: g }
+    }
+    fn with_sums(&self, c: LARSCoeffs<f64>, sums: &LARSSums<f64>) -> LARSCoeffs<f64> {
+        let is_zero = sums.param == 0.0 || sums.direction == 0.0;
+        let ratio = if is_zero { 1.0 } else { c.trust_coefficient * (sums.param / sums.direction) };
+        LARSCoeffs { lr: c.lr * ratio, ..c }
     }
 }

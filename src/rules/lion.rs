@@ -1,21 +1,19 @@
 //! Lion (Chen et al. 2023).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
 
 /// Lion: steps of exactly `lr`, in the direction of a momentum's sign, with one state.
 ///
 /// ```text
-/// p ← p·(1 − lr·weight_decay)
+/// p ← p − lr·weight_decay·p
 /// p ← p − lr·sign(β1·m + (1 − β1)·g)
 /// m ← β2·m + (1 − β2)·g                exp_avg
 /// ```
 ///
-/// Defaults are optax's; learning rates are three to ten times smaller than Adam's, and weight decay as much
-/// larger. Chen, Liang, Huang, Real, Wang, Pham, Dong, Luong, Hsieh, Lu and Le, *Symbolic discovery of
-/// optimization algorithms*, NeurIPS 2023.
+/// Defaults are optax's; learning rates are three to ten times smaller than Adam's, and weight
+/// decay as much larger. Chen, Liang, Huang, Real, Wang, Pham, Dong, Luong, Hsieh, Lu and Le,
+/// *Symbolic discovery of optimization algorithms*, NeurIPS 2023.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lion {
     /// Learning rate, at least 0. Default 1e-4.
@@ -64,6 +62,7 @@ impl Rule for Lion {
     const WGSL: &'static str = wgsl!("lion");
     type Coeffs<T: Copy> = LionCoeffs<T>;
     type State<T: Copy> = LionState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -79,11 +78,11 @@ impl Rule for Lion {
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).decoupled(self.lr, self.weight_decay)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize)
     }
-    fn initial_state(&self) -> LionState<Option<f64>> {
-        LionState { exp_avg: Some(0.0) }
+    fn after(&self) -> After {
+        After::decay(self.lr, self.weight_decay)
     }
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> LionCoeffs<N> {
         let (beta1, beta2) = self.betas;
@@ -100,8 +99,5 @@ impl Rule for Lion {
         let direction = (c.beta1 * s.exp_avg + c.one_minus_beta1 * g).sign();
         s.exp_avg = c.beta2 * s.exp_avg + c.one_minus_beta2 * g;
         p - c.lr * direction
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
     }
 }

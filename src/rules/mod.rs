@@ -1,8 +1,10 @@
-//! The rules, and the one list of them. Tests, benches and the README's table walk [`all`].
+//! The rules, and the one list of them. Tests, benches and the README's table go through
+//! [`all`].
 //!
 //! # Porting a run
 //!
-//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's). What reproduces a run of another library:
+//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's). What reproduces a run of
+//! another library:
 //!
 //! | from | rule | set |
 //! |---|---|---|
@@ -19,11 +21,17 @@
 //! | Burn | `RmsProp` | `eps: 1e-5`, `momentum: 0.9` |
 //! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
 //!
-//! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside the buffer, both
-//! as PyTorch does.
+//! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
+//! the buffer, both as PyTorch does.
 
-use crate::dyn_rule::DynRule;
-use crate::rule::Rule;
+use crate::rule::DynRule;
+
+/// A WGSL rule file, by its stem.
+macro_rules! wgsl {
+    ($stem:literal) => {
+        include_str!(concat!("../../shaders/rules/", $stem, ".wgsl"))
+    };
+}
 
 /// Declares the rules' modules (each with its twin in `shaders/rules`), re-exports their types and
 /// makes the list.
@@ -34,11 +42,9 @@ macro_rules! rules {
             pub use $module::{$($rule),+};
         )+
 
-        /// Every rule, once for each way its options can be set.
+        /// Every rule, with its defaults.
         pub fn all() -> Vec<Box<dyn DynRule>> {
-            let mut all: Vec<Box<dyn DynRule>> = Vec::new();
-            $($(all.extend($rule::variants().iter().map(DynRule::boxed));)+)+
-            all
+            vec![$($(Box::new($rule::default())),+),+]
         }
     };
 }
@@ -58,11 +64,3 @@ rules! {
     rprop: Rprop;
     sgd: SGD;
 }
-
-/// A WGSL rule file, by its stem.
-macro_rules! wgsl {
-    ($stem:literal) => {
-        include_str!(concat!("../../shaders/rules/", $stem, ".wgsl"))
-    };
-}
-use wgsl;

@@ -1,14 +1,12 @@
 //! NAdam (Dozat 2016).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule, StateInit};
+use crate::rule::{After, Before, NoSums, Number, Real, Rule, StateInit, Step};
 
 /// NAdam: Adam with Nesterov's momentum, which grows towards β1 along PyTorch's schedule.
 ///
 /// ```text
-/// g  ← g + weight_decay·p                       (or p ← p·(1 − lr·weight_decay), decoupled)
+/// g  ← g + weight_decay·p                       (or p ← p − lr·weight_decay·p, decoupled)
 /// μt = β1·(1 − ½·0.96^(t·momentum_decay)),  μ' the same at t + 1
 /// Π  ← Π·μt                                     mu_product, of the whole group, at first 1
 /// m  ← β1·m + (1 − β1)·g                        exp_avg
@@ -17,13 +15,15 @@ use crate::rule::{Before, Real, Rule, StateInit};
 /// p  ← p − lr·(1 − μt)/(1 − Π) · g/d − lr·μ'/(1 − Π·μ') · m/d
 /// ```
 ///
-/// With `decoupled_weight_decay` it is NAdamW. Defaults and names are PyTorch's; Π is kept in f64, where
-/// PyTorch keeps it in f32. Dozat, *Incorporating Nesterov momentum into Adam*, ICLR workshop 2016.
+/// With `decoupled_weight_decay` it is NAdamW. Defaults and names are PyTorch's; Π is kept in f64,
+/// where PyTorch keeps it in f32. Dozat, *Incorporating Nesterov momentum into Adam*, ICLR workshop
+/// 2016.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NAdam {
     /// Learning rate, at least 0. Default 2e-3.
     pub lr: f64,
-    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9,
+    /// 0.999).
     pub betas: (f64, f64),
     /// Added to the root, outside it; at least 0. Default 1e-8.
     pub eps: f64,
@@ -109,6 +109,7 @@ impl Rule for NAdam {
     const WGSL: &'static str = wgsl!("nadam");
     type Coeffs<T: Copy> = NAdamCoeffs<T>;
     type State<T: Copy> = NAdamState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -126,12 +127,13 @@ impl Rule for NAdam {
             .non_negative("momentum_decay", self.momentum_decay)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        let before = Before::default().maximize(self.maximize);
-        before.decay(self.decoupled_weight_decay, self.lr, self.weight_decay)
+    fn before(&self) -> Before {
+        let coupled = if self.decoupled_weight_decay { 0.0 } else { self.weight_decay };
+        Before::maximize(self.maximize).weight_decay(coupled)
     }
-    fn initial_state(&self) -> NAdamState<Option<f64>> {
-        NAdamState { exp_avg: Some(0.0), exp_avg_sq: Some(0.0) }
+    fn after(&self) -> After {
+        let decoupled = if self.decoupled_weight_decay { self.weight_decay } else { 0.0 };
+        After::decay(self.lr, decoupled)
     }
     fn scalars(&self) -> Vec<StateInit> {
         vec![StateInit { name: "mu_product", value: 1.0 }]
@@ -161,8 +163,5 @@ impl Rule for NAdam {
         s.exp_avg_sq = c.beta2 * s.exp_avg_sq + c.one_minus_beta2 * g * g;
         let denominator = s.exp_avg_sq.sqrt() * c.inv_sqrt_bias2 + c.eps;
         p - (c.grad_step * g + c.momentum_step * s.exp_avg) / denominator
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
     }
 }

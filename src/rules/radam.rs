@@ -1,15 +1,13 @@
 //! RAdam (Liu et al. 2020).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
 
-/// RAdam: Adam that waits with its adaptive step until the second moment's variance is bounded, and so
-/// needs no warm-up.
+/// RAdam: Adam that waits with its adaptive step until the second moment's variance is bounded, and
+/// so needs no warm-up.
 ///
 /// ```text
-/// g  ← g + weight_decay·p                       (or p ← p·(1 − lr·weight_decay), decoupled)
+/// g  ← g + weight_decay·p                       (or p ← p − lr·weight_decay·p, decoupled)
 /// m  ← β1·m + (1 − β1)·g                        exp_avg
 /// v  ← β2·v + (1 − β2)·g²                       exp_avg_sq
 /// ρ∞ = 2/(1 − β2) − 1,  ρt = ρ∞ − 2t·β2ᵗ/(1 − β2ᵗ)
@@ -18,13 +16,14 @@ use crate::rule::{Before, Real, Rule};
 /// p  ← p − lr/(1 − β1ᵗ)·m                             otherwise
 /// ```
 ///
-/// With `decoupled_weight_decay` it is RAdamW. Defaults and names are PyTorch's. Liu, Jiang, He, Chen, Liu,
-/// Gao and Han, *On the variance of the adaptive learning rate and beyond*, ICLR 2020.
+/// With `decoupled_weight_decay` it is RAdamW. Defaults and names are PyTorch's. Liu, Jiang, He,
+/// Chen, Liu, Gao and Han, *On the variance of the adaptive learning rate and beyond*, ICLR 2020.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RAdam {
     /// Learning rate, at least 0. Default 1e-3.
     pub lr: f64,
-    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9, 0.999).
+    /// β1 and β2, the shares of the old averages that a step keeps, in [0, 1). Default (0.9,
+    /// 0.999).
     pub betas: (f64, f64),
     /// Added to the root, outside it; at least 0. Default 1e-8.
     pub eps: f64,
@@ -99,6 +98,7 @@ impl Rule for RAdam {
     const WGSL: &'static str = wgsl!("radam");
     type Coeffs<T: Copy> = RAdamCoeffs<T>;
     type State<T: Copy> = RAdamState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -115,12 +115,13 @@ impl Rule for RAdam {
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        let before = Before::default().maximize(self.maximize);
-        before.decay(self.decoupled_weight_decay, self.lr, self.weight_decay)
+    fn before(&self) -> Before {
+        let coupled = if self.decoupled_weight_decay { 0.0 } else { self.weight_decay };
+        Before::maximize(self.maximize).weight_decay(coupled)
     }
-    fn initial_state(&self) -> RAdamState<Option<f64>> {
-        RAdamState { exp_avg: Some(0.0), exp_avg_sq: Some(0.0) }
+    fn after(&self) -> After {
+        let decoupled = if self.decoupled_weight_decay { self.weight_decay } else { 0.0 };
+        After::decay(self.lr, decoupled)
     }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> RAdamCoeffs<N> {
         let (beta1, beta2) = self.betas;
@@ -145,8 +146,5 @@ impl Rule for RAdam {
         let root = s.exp_avg_sq.sqrt() + c.eps;
         let denominator = if c.rectified > T::default() { root } else { T::from_f64(1.0) };
         p - c.step_size * (s.exp_avg / denominator)
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
     }
 }

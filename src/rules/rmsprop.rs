@@ -1,9 +1,7 @@
 //! RMSprop (Hinton 2012), centered RMSprop (Graves 2013).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 
 /// RMSprop: the gradient over the root of a running mean of its square.
 ///
@@ -18,11 +16,11 @@ use crate::rule::{Before, Real, Rule};
 /// ```
 ///
 /// With `eps_in_sqrt` the divisor is √(r + eps), as in optax and TensorFlow. Defaults and names are
-/// PyTorch's, and as there `sq − avg²` is not clamped: a gradient that hardly varies over many steps
-/// can round it below zero, and the parameter becomes NaN.
+/// PyTorch's, and as there `sq − avg²` is not clamped: a gradient that hardly varies over many
+/// steps can round it below zero, and the parameter becomes NaN.
 ///
-/// Hinton, *Neural networks for machine learning*, lecture 6e, 2012; for `centered` Graves, *Generating
-/// sequences with recurrent neural networks*, 2013.
+/// Hinton, *Neural networks for machine learning*, lecture 6e, 2012; for `centered` Graves,
+/// *Generating sequences with recurrent neural networks*, 2013.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RMSprop {
     /// Learning rate, at least 0. Default 1e-2.
@@ -35,11 +33,11 @@ pub struct RMSprop {
     pub weight_decay: f64,
     /// Momentum, at least 0. Whether it is 0 is an option. Default 0.
     pub momentum: f64,
-    /// Keep lr inside the momentum buffer, buf ← momentum·buf + lr·d and p ← p − buf, as TensorFlow does:
-    /// the same until the learning rate changes. Default false.
+    /// Keep lr inside the momentum buffer, buf ← momentum·buf + lr·d and p ← p − buf, as TensorFlow
+    /// does: the same until the learning rate changes. Default false.
     pub lr_in_momentum: bool,
-    /// sq before the first step, at least 0 (1 in TensorFlow 1). It is read when the optimizer is built; a
-    /// later change has no effect. Default 0.
+    /// sq before the first step, at least 0 (1 in TensorFlow 1). It is read when the optimizer is
+    /// built; a later change has no effect. Default 0.
     pub initial_square_avg: f64,
     /// Divide by the gradient's deviation from its mean. An option. Default false.
     pub centered: bool,
@@ -107,6 +105,7 @@ impl Rule for RMSprop {
     const WGSL: &'static str = wgsl!("rmsprop");
     type Coeffs<T: Copy> = RMSpropCoeffs<T>;
     type State<T: Copy> = RMSpropState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -131,8 +130,8 @@ impl Rule for RMSprop {
             ("eps_in_sqrt", self.eps_in_sqrt),
         ]
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).coupled(self.weight_decay)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn initial_state(&self) -> RMSpropState<Option<f64>> {
         RMSpropState {
@@ -168,16 +167,5 @@ impl Rule for RMSprop {
             direction = s.momentum_buffer;
         }
         p - c.step_size * direction
-    }
-    fn variants() -> Vec<Self> {
-        let mut variants = Vec::new();
-        for momentum in [0.0, 0.9] {
-            for centered in [false, true] {
-                for eps_in_sqrt in [false, true] {
-                    variants.push(Self { momentum, centered, eps_in_sqrt, ..Self::default() });
-                }
-            }
-        }
-        variants
     }
 }

@@ -1,12 +1,10 @@
 //! Rprop (Riedmiller and Braun 1993).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 
-/// Rprop: each element has a step of its own, which grows while its gradient keeps its sign and shrinks
-/// when it turns. For full-batch training.
+/// Rprop: each element has a step of its own, which grows while its gradient keeps its sign and
+/// shrinks when it turns. For full-batch training.
 ///
 /// ```text
 /// s    = sign(g)·sign(prev)
@@ -16,13 +14,14 @@ use crate::rule::{Before, Real, Rule};
 /// prev ← g                                                       prev
 /// ```
 ///
-/// Defaults and names are PyTorch's. PyTorch takes the sign of the product g·prev, which is 0 where the
-/// product underflows; here the signs are multiplied, and any two gradients count. Riedmiller and Braun, *A
-/// direct adaptive method for faster backpropagation learning: the RPROP algorithm*, 1993.
+/// Defaults and names are PyTorch's. PyTorch takes the sign of the product g·prev, which is 0 where
+/// the product underflows; here the signs are multiplied, and any two gradients count. Riedmiller
+/// and Braun, *A direct adaptive method for faster backpropagation learning: the RPROP algorithm*,
+/// 1993.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rprop {
-    /// The steps' size at first, at least 0. It is read when the optimizer is built; a later change has
-    /// no effect. Default 1e-2.
+    /// The steps' size at first, at least 0. It is read when the optimizer is built; a later change
+    /// has no effect. Default 1e-2.
     pub lr: f64,
     /// η⁻ in (0, 1) and η⁺ above 1. Default (0.5, 1.2).
     pub etas: (f64, f64),
@@ -67,6 +66,7 @@ impl Rule for Rprop {
     const WGSL: &'static str = wgsl!("rprop");
     type Coeffs<T: Copy> = RpropCoeffs<T>;
     type State<T: Copy> = RpropState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -95,8 +95,8 @@ impl Rule for Rprop {
             )
             .finish()
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize)
     }
     fn initial_state(&self) -> RpropState<Option<f64>> {
         RpropState { prev: Some(0.0), step_size: Some(self.lr) }
@@ -120,8 +120,5 @@ impl Rule for Rprop {
         s.step_size = (s.step_size * factor).max(c.step_min).min(c.step_max);
         s.prev = if turned { zero } else { g };
         p - s.prev.sign() * s.step_size
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self::default()]
     }
 }

@@ -1,9 +1,7 @@
 //! Stochastic gradient descent, with momentum (Polyak 1964) and Nesterov's (1983).
 
-use super::wgsl;
 use crate::error::{Check, Error};
-use crate::number::{Number, Step};
-use crate::rule::{Before, Real, Rule};
+use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 
 /// SGD: plain gradient descent, or with momentum.
 ///
@@ -14,8 +12,8 @@ use crate::rule::{Before, Real, Rule};
 /// p   ← p − lr·d
 /// ```
 ///
-/// Without momentum there is no state. Defaults and names are PyTorch's. Sutskever, Martens, Dahl and
-/// Hinton, *On the importance of initialization and momentum in deep learning*, ICML 2013.
+/// Without momentum there is no state. Defaults and names are PyTorch's. Sutskever, Martens, Dahl
+/// and Hinton, *On the importance of initialization and momentum in deep learning*, ICML 2013.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SGD {
     /// Learning rate, at least 0. Default 1e-3.
@@ -26,7 +24,8 @@ pub struct SGD {
     pub dampening: f64,
     /// Coupled weight decay, at least 0. Default 0.
     pub weight_decay: f64,
-    /// Look ahead by one step of momentum; needs momentum and no dampening. An option. Default false.
+    /// Look ahead by one step of momentum; needs momentum and no dampening. An option. Default
+    /// false.
     pub nesterov: bool,
     /// Ascend instead of descend. Default false.
     pub maximize: bool,
@@ -76,6 +75,7 @@ impl Rule for SGD {
     const WGSL: &'static str = wgsl!("sgd");
     type Coeffs<T: Copy> = SGDCoeffs<T>;
     type State<T: Copy> = SGDState<T>;
+    type Sums<T: Copy> = NoSums;
 
     fn lr(&self) -> f64 {
         self.lr
@@ -107,8 +107,8 @@ impl Rule for SGD {
     fn options(&self) -> Vec<(&'static str, bool)> {
         vec![("has_momentum", self.has_momentum()), ("nesterov", self.nesterov)]
     }
-    fn before(&self) -> Before<f64> {
-        Before::default().maximize(self.maximize).coupled(self.weight_decay)
+    fn before(&self) -> Before {
+        Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn initial_state(&self) -> SGDState<Option<f64>> {
         SGDState { momentum_buffer: self.has_momentum().then_some(0.0) }
@@ -130,9 +130,5 @@ impl Rule for SGD {
                 if self.nesterov { g + c.momentum * s.momentum_buffer } else { s.momentum_buffer };
         }
         p - c.lr * direction
-    }
-    fn variants() -> Vec<Self> {
-        let momentum = Self { momentum: 0.9, ..Self::default() };
-        vec![Self::default(), momentum, Self { nesterov: true, ..momentum }]
     }
 }

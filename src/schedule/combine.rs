@@ -1,11 +1,159 @@
-//! Schedules made of schedules, and closures.
+//! The type of all schedules, schedules made of schedules, and closures.
 
 use super::check::within;
+use super::cosine::{CosineAnnealing, CosineAnnealingWarmRestarts};
+use super::curve::Curve;
+use super::cycle::{Cyclic, OneCycle};
+use super::decay::{Constant, Exponential, InverseSqrt, Linear, MultiStep, Polynomial, Step};
 use super::math::{line, times};
-use super::{Curve, Schedule};
 use crate::error::{Check, Error};
 use std::fmt;
 use std::sync::Arc;
+
+macro_rules! schedules {
+    ($($(#[$attribute:meta])* $name:ident,)*) => {
+        /// A learning rate for every step, counted from 0. See the [module](crate::schedule) for an
+        /// example.
+        ///
+        /// Made `from` one of the kinds, or of another schedule by one of the methods.
+        #[derive(Debug, Clone, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[non_exhaustive]
+        pub enum Schedule {
+            $(
+                #[doc = concat!("See [`struct@", stringify!($name), "`].")]
+                $(#[$attribute])*
+                $name($name),
+            )*
+        }
+
+        impl Schedule {
+            fn curve(&self) -> &dyn Curve {
+                match self {
+                    $(Self::$name(curve) => curve,)*
+                }
+            }
+        }
+
+        $(impl From<$name> for Schedule {
+            fn from(curve: $name) -> Self {
+                Self::$name(curve)
+            }
+        })*
+    };
+}
+
+schedules! {
+    Constant,
+    Linear,
+    Exponential,
+    Step,
+    MultiStep,
+    Polynomial,
+    InverseSqrt,
+    CosineAnnealing,
+    CosineAnnealingWarmRestarts,
+    Cyclic,
+    OneCycle,
+    WarmUp,
+    Sequential,
+    Product,
+    Scaled,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    Custom,
+}
+
+impl Schedule {
+    /// The rate of this step, the first being 0.
+    pub fn lr(&self, step: u64) -> f64 {
+        self.curve().lr(step)
+    }
+
+    /// The momentum of this step, if the schedule cycles one: [`Cyclic`] and [`OneCycle`] do.
+    ///
+    /// It goes where PyTorch puts it, into SGD's `momentum` or Adam's first beta:
+    ///
+    /// ```
+    /// # use wgpu_optim::{Adam, CpuOptimizer};
+    /// # use wgpu_optim::schedule::{OneCycle, Schedule};
+    /// # let builder = CpuOptimizer::<f32>::builder().group(Adam::default(), [("w", 1)]);
+    /// # let mut optimizer = builder.build()?;
+    /// let schedule = Schedule::from(OneCycle::new(1e-2, 100));
+    /// for step in 0..100 {
+    ///     let mut adam = Adam { lr: schedule.lr(step), ..Default::default() };
+    ///     adam.betas.0 = schedule.momentum(step).unwrap_or(adam.betas.0);
+    ///     optimizer.set_rule(0, adam)?;
+    ///     optimizer.step()?;
+    /// }
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    pub fn momentum(&self, step: u64) -> Option<f64> {
+        self.curve().momentum(step)
+    }
+
+    /// Checks all values, those of parts included.
+    ///
+    /// # Errors
+    /// One is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.curve().validate()
+    }
+
+    /// A closure from the step to the rate. It cannot be serialised.
+    ///
+    /// ```
+    /// use wgpu_optim::schedule::Schedule;
+    /// let schedule = Schedule::custom(|step| 0.1 / (1.0 + step as f64)).after_warm_up(0.0, 5);
+    /// assert_eq!(schedule.lr(6), 0.05);
+    /// ```
+    pub fn custom(lr: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
+        Custom::new(lr).into()
+    }
+
+    /// This schedule from step `total_iters` on, after a straight line from `start_factor` of its
+    /// first rate up to it. See [`WarmUp`].
+    #[must_use]
+    pub fn after_warm_up(self, start_factor: f64, total_iters: u64) -> Self {
+        WarmUp { start_factor, total_iters, schedule: Box::new(self) }.into()
+    }
+
+    /// This schedule before step `milestone`, and the next one from there on, counted from its own
+    /// step 0. See [`Sequential`].
+    ///
+    /// ```
+    /// use wgpu_optim::schedule::{Constant, Polynomial, Schedule};
+    /// let schedule = Schedule::from(Constant::new(0.1)).then(50, Polynomial::new(0.1, 100));
+    /// assert_eq!([0, 50, 100, 150].map(|step| schedule.lr(step)), [0.1, 0.1, 0.05, 0.0]);
+    /// ```
+    #[must_use]
+    pub fn then(self, milestone: u64, next: impl Into<Self>) -> Self {
+        // A third schedule joins the first two; its milestone counts from the start as theirs do.
+        let mut joined = match self {
+            Self::Sequential(joined) => joined,
+            other => Sequential { schedules: vec![other], milestones: vec![] },
+        };
+        joined.schedules.push(next.into());
+        joined.milestones.push(milestone);
+        joined.into()
+    }
+
+    /// This schedule times another one, both at the same step. See [`Product`].
+    #[must_use]
+    pub fn times(self, other: impl Into<Self>) -> Self {
+        let mut product = match self {
+            Self::Product(product) => product,
+            first => Product { schedules: vec![first] },
+        };
+        product.schedules.push(other.into());
+        product.into()
+    }
+
+    /// This schedule times a number. See [`Scaled`].
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        Scaled { factor, schedule: Box::new(self) }.into()
+    }
+}
 
 /// A straight line up to a schedule's first rate, then the schedule from its step 0.
 ///
@@ -15,10 +163,11 @@ use std::sync::Arc;
 ///            inner(step − w)                                      from there on
 /// ```
 ///
-/// PyTorch's `SequentialLR` of a `LinearLR` and the schedule at the milestone `total_iters`, and timm's
-/// with `warmup_prefix`: the warm-up comes before the schedule's own steps, and a cosine of 90 steps after
-/// a warm-up of 10 ends at step 100. Where it shall go over the schedule's first steps instead, multiply
-/// them by a line: `schedule.times(Linear { lr: 1.0, start_factor, end_factor: 1.0, total_iters })`.
+/// PyTorch's `SequentialLR` of a `LinearLR` and the schedule at the milestone `total_iters`, and
+/// timm's with `warmup_prefix`: the warm-up comes before the schedule's own steps, and a cosine of
+/// 90 steps after a warm-up of 10 ends at step 100. To let it go over the schedule's first
+/// steps instead, multiply them by a line: `schedule.times(Linear { lr: 1.0, start_factor,
+/// end_factor: 1.0, total_iters })`.
 ///
 /// Goyal et al., *Accurate, large minibatch SGD: training ImageNet in 1 hour*, 2017.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +213,8 @@ impl Curve for WarmUp {
 pub struct Sequential {
     /// The schedules, at least one.
     pub schedules: Vec<Schedule>,
-    /// The step at which each begins but the first: one fewer, above 0, each larger than the one before.
+    /// The step at which each begins but the first: one fewer, above 0, each larger than the one
+    /// before.
     pub milestones: Vec<u64>,
 }
 
@@ -116,8 +266,8 @@ impl Curve for Sequential {
 /// lr(step) = schedules[0](step)·schedules[1](step)·…
 /// ```
 ///
-/// PyTorch's `ChainedScheduler`, where each schedule is a factor on the rate (cosines with an `eta_min` are
-/// not). The momentum is the last schedule's that has one.
+/// PyTorch's `ChainedScheduler`, where each schedule is a factor on the rate (cosines with an
+/// `eta_min` are not). The momentum is the last schedule's that has one.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Product {

@@ -1,6 +1,6 @@
 //! Cosine annealing, with and without warm restarts.
 
-use super::Curve;
+use super::curve::Curve;
 use super::math::{fraction, half_cosine, line};
 use crate::error::{Check, Error};
 
@@ -10,8 +10,8 @@ use crate::error::{Check, Error};
 /// lr(step) = eta_min + (lr − eta_min)·(1 + cos(π·step/t_max))/2
 /// ```
 ///
-/// PyTorch's `CosineAnnealingLR`, its periodicity included: **after `t_max` the rate goes up again**, and is
-/// `lr` at 2·`t_max`. To stay at the bottom, go on with a constant:
+/// PyTorch's `CosineAnnealingLR`, its periodicity included: **after `t_max` the rate goes up
+/// again**, and is `lr` at 2·`t_max`. To stay at the bottom, go on with a constant:
 ///
 /// ```
 /// use wgpu_optim::schedule::{Constant, CosineAnnealing, Schedule};
@@ -67,8 +67,8 @@ impl Curve for CosineAnnealing {
 /// lr(step) = eta_min + (lr − eta_min)·(1 + cos(π·c/Tᵢ))/2
 /// ```
 ///
-/// PyTorch's `CosineAnnealingWarmRestarts`. Loshchilov and Hutter, *SGDR: stochastic gradient descent with
-/// warm restarts*, ICLR 2017.
+/// PyTorch's `CosineAnnealingWarmRestarts`. Loshchilov and Hutter, *SGDR: stochastic gradient
+/// descent with warm restarts*, ICLR 2017.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CosineAnnealingWarmRestarts {

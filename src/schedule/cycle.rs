@@ -1,6 +1,6 @@
 //! Schedules that cycle the rate and, against it, the momentum.
 
-use super::Curve;
+use super::curve::Curve;
 use super::math::{decayed, fraction, half_cosine, line};
 use crate::error::{Check, Error};
 
@@ -141,9 +141,10 @@ pub enum AnnealStrategy {
 /// last phase          total_steps − 1                   min_lr               max_momentum
 /// ```
 ///
-/// Between two of them it goes by half a cosine or a straight line. PyTorch's `OneCycleLR`, but that steps
-/// from `total_steps` on keep the last rate, where PyTorch raises an error. Smith and Topin,
-/// *Super-convergence: very fast training of neural networks using large learning rates*, 2019.
+/// Between two of them it goes by half a cosine or a straight line. PyTorch's `OneCycleLR`, but
+/// that steps from `total_steps` on keep the last rate, where PyTorch raises an error. Smith and
+/// Topin, *Super-convergence: very fast training of neural networks using large learning rates*,
+/// 2019.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OneCycle {

@@ -1,6 +1,6 @@
 //! Schedules that go one way: constant, by lines, by powers, by roots.
 
-use super::Curve;
+use super::curve::Curve;
 use super::math::{decayed, fraction, line, times};
 use crate::error::{Check, Error};
 
@@ -39,8 +39,8 @@ impl Curve for Constant {
     }
 }
 
-/// A straight line from `start_factor·lr` at step 0 to `end_factor·lr` at step `total_iters`, and flat
-/// from there on.
+/// A straight line from `start_factor·lr` at step 0 to `end_factor·lr` at step `total_iters`, and
+/// flat from there on.
 ///
 /// ```text
 /// x        = min(step, total_iters)/total_iters
@@ -90,8 +90,8 @@ impl Curve for Linear {
 /// ```
 ///
 /// PyTorch's `ExponentialLR`. A `gamma` above 1 is the sweep of a learning-rate range test (Smith,
-/// *Cyclical learning rates for training neural networks*, WACV 2017); it ends at infinity, which the
-/// optimizer refuses.
+/// *Cyclical learning rates for training neural networks*, WACV 2017); it ends at infinity, which
+/// the optimizer refuses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Exponential {
@@ -161,7 +161,8 @@ impl Curve for Step {
 /// lr(step) = lr·gammaᵏ,  k = how many milestones are ≤ step
 /// ```
 ///
-/// PyTorch's `MultiStepLR`: the milestones may come in any order, and one that comes twice counts twice.
+/// PyTorch's `MultiStepLR`: the milestones may come in any order, and one that comes twice counts
+/// twice.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MultiStep {
@@ -229,16 +230,16 @@ impl Curve for Polynomial {
     }
 }
 
-/// The inverse square root of the step, after a warm-up by a straight line: the transformer's schedule,
-/// also called Noam.
+/// The inverse square root of the step, after a warm-up by a straight line: the transformer's
+/// schedule, also called Noam.
 ///
 /// ```text
 /// t        = step + 1
 /// lr(step) = lr·min(t/warmup_steps, √(warmup_steps/t))
 /// ```
 ///
-/// The peak is `lr`, at t = `warmup_steps`. Vaswani et al., *Attention is all you need*, NeurIPS 2017;
-/// their parameters are those of [`InverseSqrt::noam`].
+/// The peak is `lr`, at t = `warmup_steps`. Vaswani et al., *Attention is all you need*, NeurIPS
+/// 2017; their parameters are those of [`InverseSqrt::noam`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InverseSqrt {

@@ -24,8 +24,8 @@ pub(super) fn line(a: f64, b: f64, x: f64) -> f64 {
     if beyond || x == 1.0 { b } else { y }
 }
 
-/// Half a cosine by what is left of it: (1 + cos π(1 − left))/2, from 1 down to 0, both exactly. As a
-/// square it has no cancellation near 0 and is never below it.
+/// Half a cosine by what is left of it: (1 + cos π(1 − left))/2, from 1 down to 0, both exactly. As
+/// a square it has no cancellation near 0 and is never below it.
 pub(super) fn half_cosine(left: f64) -> f64 {
     (FRAC_PI_2 * left).sin().powi(2)
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Check, Error};
 
-/// Whether [`ReduceOnPlateau`]'s metric shall fall or rise.
+/// Whether [`ReduceOnPlateau`]'s metric is to fall or rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PlateauMode {
@@ -33,7 +33,8 @@ pub enum ThresholdMode {
 /// ```
 ///
 /// and NaN never is. After more than `patience` metrics in a row that are not, the rate becomes
-/// max(factor·lr, min_lr), unless that is a change of no more than `eps`. Then `cooldown` metrics are not counted.
+/// max(factor·lr, min_lr), unless that is a change of no more than `eps`. Then `cooldown` metrics
+/// are not counted.
 ///
 /// PyTorch's `ReduceLROnPlateau`, with its defaults. As there, `Rel` is meant for metrics above 0.
 ///
@@ -47,14 +48,14 @@ pub enum ThresholdMode {
 /// # Ok::<(), wgpu_optim::Error>(())
 /// ```
 ///
-/// All of it is plain data, memory included: save it, load it, go on. With an `lr` of 1 it is a factor on
-/// any [`Schedule`](super::Schedule): `schedule.lr(step) * plateau.lr`.
+/// All of it is plain data, memory included: save it, load it, go on. With an `lr` of 1 it is a
+/// factor on any [`Schedule`](super::Schedule): `schedule.lr(step) * plateau.lr`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReduceOnPlateau {
     /// The present rate, at least 0.
     pub lr: f64,
-    /// Whether the metric shall fall or rise. Default `Min`.
+    /// Whether the metric is to fall or rise. Default `Min`.
     pub mode: PlateauMode,
     /// What the rate is multiplied by, in [0, 1). Default 0.1.
     pub factor: f64,

@@ -24,7 +24,8 @@ fn build(
     placement: Placement,
     control: impl Fn(Builder) -> Builder,
 ) -> Model {
-    let model = Model::with(Gpu::default(), rule.boxed(), lens, placement, control).expect("built");
+    let mut model =
+        Model::with(Gpu::default(), rule.boxed(), lens, placement, control).expect("built");
     model.randomize(&mut Random::new(1), -2.0, 2.0);
     model
 }
@@ -33,8 +34,9 @@ fn skipping(builder: Builder) -> Builder {
     builder.grad_scaler(GradScaler::constant(1.0))
 }
 
-/// Where nothing is skipped or clipped, steps that the GPU decides on are those that the host computes, bit for
-/// bit, whatever the rule: the same coefficients come out of the recorded programs.
+/// Where nothing is skipped or clipped, steps that the GPU decides on are those that the host
+/// computes, bit for bit, whatever the rule: the same coefficients come out of the recorded
+/// programs.
 #[test]
 fn a_step_that_the_gpu_decides_on_is_the_plain_one() {
     for rule in cases() {
@@ -110,8 +112,8 @@ fn faulty(grads: &mut [Vec<f32>], faults: &[Fault], step: usize) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
-    /// A run with bad batches is the run without them, bit for bit: no parameter, state or step count moved. The
-    /// twin on the CPU skips the same.
+    /// A run with bad batches is the run without them, bit for bit: no parameter, state or step
+    /// count moved. The twin on the CPU skips the same.
     #[test]
     fn a_skipped_step_never_was((lens, steps, faults) in run(), choice in 0usize..4) {
         let rule = NAdam { weight_decay: 0.1, ..Default::default() };
@@ -135,7 +137,7 @@ proptest! {
             faulted.set_grads(&grads);
             faulted.step();
             for (i, grad) in grads.iter().enumerate() {
-                twin.set_grad(&name(i), grad).expect("set");
+                twin.set_grad(name(i), grad).expect("set");
             }
             twin.step().expect("stepped");
             prop_assert_eq!(twin.skipped(), skipped);
@@ -170,7 +172,7 @@ proptest! {
             grads.iter_mut().flatten().for_each(|g| *g *= twin.loss_scale().expect("scaled") * k as f32);
             faulty(&mut grads, &faults, step);
             for (i, grad) in grads.iter().enumerate() {
-                twin.set_grad(&name(i), grad).expect("set");
+                twin.set_grad(name(i), grad).expect("set");
             }
             model.set_grads(&grads);
             model.step();
@@ -237,7 +239,8 @@ fn the_first_of_many_bad_elements_is_named() {
     assert_eq!((found.non_finite, first.parameter.as_str(), first.index), (4, "p4", 699));
 }
 
-/// Two steps recorded before one submit, the first of which is skipped: the second is the first then.
+/// Two steps recorded before one submit, the first of which is skipped: the second is the first
+/// then.
 #[test]
 fn steps_recorded_together_are_skipped_apart() {
     let gpu = Gpu::default();
@@ -279,7 +282,7 @@ fn the_norm_of_a_hundred_million_elements_of_all_magnitudes() {
         let shrink = 0.9f32.powi(param as i32);
         let grad: Vec<f32> = magnitudes.iter().map(|x| x * shrink).collect();
         squares += grad.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
-        model.optimizer.set_grad(&name(param), &grad).expect("set");
+        model.optimizer.set_grad(name(param), &grad).expect("set");
     }
     model.step();
     let found = model.statistics();
@@ -325,8 +328,8 @@ fn norms_at_the_ends() {
     }
 }
 
-/// Without a scaler, bad gradients do what they do in PyTorch: an infinite norm zeroes the finite ones, a NaN
-/// reaches all.
+/// Without a scaler, bad gradients do what they do in PyTorch: an infinite norm zeroes the finite
+/// ones, a NaN reaches all.
 #[test]
 fn clipping_without_a_scaler_spreads_what_is_not_finite() {
     for (bad, elsewhere) in [(f32::INFINITY, Some(0.5)), (f32::NAN, None)] {
@@ -377,7 +380,8 @@ fn sums_over_micro_batches_are_averaged() {
     }
 }
 
-/// Gradients are zeroed where it was asked for, in good steps and in skipped ones, and nothing beside them is.
+/// Gradients are zeroed where it was asked for, in good steps and in skipped ones, and nothing
+/// beside them is.
 #[test]
 fn gradients_are_zeroed_as_they_are_read_or_by_command() {
     for placement in PLACEMENTS {
@@ -395,7 +399,7 @@ fn gradients_are_zeroed_as_they_are_read_or_by_command() {
                 }
                 assert!(kept.bits() == zeroed.bits());
                 let read = |model: &Model, i| {
-                    model.optimizer.read_grad(&name(i)).and_then(|r| r.wait()).expect("read")
+                    model.optimizer.read_grad(name(i)).and_then(|r| r.wait()).expect("read")
                 };
                 for (i, grad) in grads.iter().enumerate() {
                     assert!(
@@ -411,8 +415,7 @@ fn gradients_are_zeroed_as_they_are_read_or_by_command() {
             kept.optimizer.zero_grad(&mut encoder).expect("recorded");
             kept.gpu.submit(encoder);
             for i in 0..LENS.len() {
-                let grads =
-                    kept.optimizer.read_grad(&name(i)).and_then(|r| r.wait()).expect("read");
+                let grads = kept.optimizer.read_grad(name(i)).and_then(|r| r.wait()).expect("read");
                 assert!(grads.iter().all(|g| *g == 0.0));
             }
             kept.check_canaries();
@@ -477,8 +480,8 @@ fn statistics_are_those_of_the_arrays() {
     }
 }
 
-/// What is asked for costs one more read of the gradients and two small dispatches, whatever the number of
-/// tensors; what is not costs nothing.
+/// What is asked for costs one more read of the gradients and two small dispatches, whatever the
+/// number of tensors; what is not costs nothing.
 #[test]
 fn the_number_of_dispatches_does_not_depend_on_the_number_of_tensors() {
     for count in [1, 10, 500] {

@@ -4,9 +4,9 @@ use crate::common::gpu::Gpu;
 use std::borrow::Cow;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Before, Check, CpuOptimizer, DynRule, Error,
-    LAMB, LARS, Lion, NAdam, Number, Optimizer, Param, RAdam, RMSprop, Real, Rprop, Rule, SGD,
-    Step, fields,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, Error, LAMB, LARS,
+    Lion, NAdam, NoSums, Number, Optimizer, Param, RAdam, RMSprop, Real, Rprop, Rule, SGD, Step,
+    fields,
 };
 
 /// Refused with a message that has all these words.
@@ -56,14 +56,14 @@ fn buffers_that_do_not_fit() {
     refused(build(gpu, [w().buffers(&good, &uniform)]), &["`w`", "STORAGE"]);
     let long = Param::new("w", 17).buffers(&good, &other);
     refused(build(gpu, [long]), &["`w`", "17 elements", "64 bytes", "larger"]);
-    let late = w().buffers(&good, &other).offsets(0, 4);
+    let late = w().buffers(&good, (&other, 4));
     refused(build(gpu, [late]), &["`w`", "gradient buffer", "from byte 4", "64 bytes"]);
     let huge = Param::new("w", usize::MAX / 2).buffers(&good, &other);
     refused(build(gpu, [huge]), &["`w`", "at most"]);
-    let misaligned = Param::new("w", 2).buffers(&good, &other).offsets(2, 0);
+    let misaligned = Param::new("w", 2).buffers((&good, 2), &other);
     refused(build(gpu, [misaligned]), &["`w`", "multiple of 4 bytes", "found 2"]);
-    let offsets_only = Param::new("w", 2).offsets(4, 0);
-    refused(build(gpu, [offsets_only]), &["`w`", "offsets", "buffers"]);
+    let short = w().buffers(&good, other.slice(..60));
+    refused(build(gpu, [short]), &["`w`", "64 bytes for the gradient", "found 60 bytes"]);
     recovers(gpu);
 }
 
@@ -71,7 +71,7 @@ fn buffers_that_do_not_fit() {
 fn ranges_that_overlap() {
     let gpu = Gpu::default();
     let pool = buffer(gpu, 256, BufferUsages::STORAGE);
-    let param = |name: &str, p, g| Param::new(name, 4).buffers(&pool, &pool).offsets(p, g);
+    let param = |name: &str, p, g| Param::new(name, 4).buffers((&pool, p), (&pool, g));
     refused(build(gpu, [param("w", 0, 0)]), &["`w`", "disjoint"]);
     refused(build(gpu, [param("w", 0, 12)]), &["`w`", "gradient buffer", "byte 16", "disjoint"]);
     refused(build(gpu, [param("a", 0, 64), param("b", 12, 96)]), &["`b`", "`a`", "disjoint"]);
@@ -217,14 +217,14 @@ fn a_device_with_too_few_storage_buffers() {
     let adam = Optimizer::builder().group(Adam::default(), [("w", 1)]);
     refused(adam.build(&gpu.device, &gpu.queue), &words);
     let decided = Optimizer::builder().group(SGD::default(), [("w", 1)]).clip_grad_norm(1.0);
-    refused(decided.build(&gpu.device, &gpu.queue), &["offers 4", "6 is needed", "deciding"]);
+    refused(decided.build(&gpu.device, &gpu.queue), &["offers 4", "6 is needed", "the decision"]);
     recovers(&gpu);
 }
 
 #[test]
 fn more_elements_than_any_device_holds() {
     let gpu = Gpu::default();
-    refused(build(gpu, [("w", 1 << 50).into()]), &["`w`", "at most", "Correct the length"]);
+    refused(build(gpu, [("w", 1 << 50).into()]), &["`w`", "at most", "Correct the shape"]);
     recovers(gpu);
 }
 
@@ -293,7 +293,7 @@ const TEXTS: [&str; 14] = [
      fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
          return c.lr;
      }",
-    // An option, one with a number that hides its name, and a name of the driver's.
+    // An option, one with a number that hides its name, and a name of the kernel's.
     "struct Coeffs { lr: f32, gain: f32 }
      struct State { last: Real }
      override fast: bool;
@@ -308,8 +308,8 @@ const TEXTS: [&str; 14] = [
      }",
     "struct Coeffs { lr: f32, gain: f32 }
      struct State { last: Real }
-     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return step(p); }
-     fn step(p: Real) -> Real { return p; }",
+     fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real { return finished(p); }
+     fn finished(p: Real) -> Real { return p; }",
     // A brace left open.
     "struct Coeffs { lr: f32, gain: f32 }
      struct State { last: Real }
@@ -321,21 +321,13 @@ impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
     const WGSL: &'static str = TEXTS[TEXT];
     type Coeffs<T: Copy> = MyCoeffs<T>;
     type State<T: Copy> = MyState<T>;
+    type Sums<T: Copy> = NoSums;
     fn lr(&self) -> f64 {
         1.0
     }
     fn set_lr(&mut self, _: f64) {}
-    fn validate(&self) -> Result<(), Error> {
-        Check::new("Mine").finish()
-    }
     fn options(&self) -> Vec<(&'static str, bool)> {
         if OPTION { vec![("fast", true)] } else { Vec::new() }
-    }
-    fn before(&self) -> Before<f64> {
-        Before::default()
-    }
-    fn initial_state(&self) -> MyState<Option<f64>> {
-        MyState { last: Some(0.0) }
     }
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> MyCoeffs<N> {
         MyCoeffs { lr: 0.5.into(), gain: 2.0.into() }
@@ -343,9 +335,6 @@ impl<const TEXT: usize, const OPTION: bool> Rule for Mine<TEXT, OPTION> {
     fn update<T: Real>(&self, c: &MyCoeffs<T>, p: T, g: T, s: &mut MyState<T>) -> T {
         s.last = g;
         p - c.lr * c.gain * g
-    }
-    fn variants() -> Vec<Self> {
-        vec![Self]
     }
 }
 
@@ -363,15 +352,15 @@ fn a_users_rule_with_a_mistake_in_its_wgsl() {
     refused(build_mine::<2, false>(), &["`mine`", "struct State", "last: f32", "last: Real"]);
     refused(build_mine::<3, false>(), &["no `struct State`", "struct State { last: Real }"]);
 
-    // What the driver expects is part of every message about the text.
+    // What the kernel expects is part of every message about the text.
     let expected = [
         "`mine`",
         "struct Coeffs { lr: f32, gain: f32 }",
         "struct State { last: Real }",
         "fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real",
         "override NAME: bool;",
-        "driver's: THREADS_PER_BLOCK, ",
-        ", step",
+        "kernel's: Real, BLOCK, ",
+        ", finished",
     ];
     let refused_mine = |result: Result<Optimizer, Error>, words: &[&str]| {
         refused(result, &[&expected, words].concat());
@@ -386,8 +375,8 @@ fn a_users_rule_with_a_mistake_in_its_wgsl() {
         build_mine::<9, false>(),
         &["line 4, column 17", "4 |          return c.lr;", "^^^^"],
     );
-    // The driver's call is where these come to light.
-    refused_mine(build_mine::<5, false>(), &["no `fn update`", "`let after = update("]);
+    // The kernel's call is where these come to light.
+    refused_mine(build_mine::<5, false>(), &["no `fn update`", "update(coeffs, old, g, &state)"]);
     refused_mine(
         build_mine::<8, false>(),
         &["`fn update(c: Coeffs, p: Real, g: Real) -> Real`, on line 3"],
@@ -395,7 +384,7 @@ fn a_users_rule_with_a_mistake_in_its_wgsl() {
     refused_mine(build_mine::<13, false>(), &["opens 3 braces and closes 2"]);
     refused_mine(
         build_mine::<12, false>(),
-        &["`step`", "line 4, column 9", "4 |      fn step(p", "another name"],
+        &["`finished`", "line 4, column 9", "4 |      fn finished(p", "another name"],
     );
     recovers(Gpu::default());
 }

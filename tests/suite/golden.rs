@@ -1,20 +1,13 @@
-//! Trajectories computed by PyTorch and optax (`tests/golden/generate.py`), followed in f64 on the CPU
-//! and in f32 on the GPU.
+//! Trajectories computed by PyTorch and optax (`tests/golden/generate.py`), followed in f64 on the
+//! CPU and in f32 on the GPU.
 
+use crate::common::facts::{self, FACTS, Facts};
 use crate::common::gpu::Gpu;
+use crate::common::hyper::Hyper;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};
-use std::path::Path;
-use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, LAMB, LARS, Lion,
-    NAdam, Optimizer, RAdam, RMSprop, Rprop, SGD,
-};
-
-/// The f64 reference may differ from the library's f64 run by as much, relatively.
-fn f64_tolerance(rule: &str) -> f64 {
-    // PyTorch keeps NAdam's product of momentum factors in f32.
-    if rule == "NAdam" { 1e-7 } else { 1e-12 }
-}
+use std::path::{Path, PathBuf};
+use wgpu_optim::{CpuOptimizer, DynRule, Optimizer};
 
 /// The GPU may be off the f64 trajectory by as many times the error of the library's own f32 run,
 pub const F32_FACTOR: f64 = 4.0;
@@ -24,7 +17,7 @@ pub const F32_FLOOR: f64 = 4.0 * f32::EPSILON as f64;
 /// A library's run.
 struct Golden {
     name: String,
-    rule_name: String,
+    facts: &'static Facts,
     hyper: Map<String, Value>,
     param0: Vec<f32>,
     grads: Vec<Vec<f32>>,
@@ -59,16 +52,17 @@ impl Golden {
         let file = SafeTensors::deserialize(&bytes).expect("safetensors");
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
         let metadata = header.metadata().clone().expect("metadata");
+        let facts = facts_of(&metadata["rule"]);
         let param0: Vec<f32> = numbers(&file, "param0");
         let n = param0.len();
         let state = |name: &str| {
             let short = name.strip_prefix("state_f64.")?;
-            Some((pytorch_name(&metadata["rule"], short), numbers(&file, name)))
+            Some((our_name(facts, short), numbers(&file, name)))
         };
         let rows = |flat: Vec<f32>| flat.chunks(n).map(<[f32]>::to_vec).collect::<Vec<_>>();
         Self {
             name: path.file_stem().expect("a name").to_string_lossy().into(),
-            rule_name: metadata["rule"].clone(),
+            facts,
             hyper: serde_json::from_str(&metadata["hyper"]).expect("JSON"),
             grads: rows(numbers(&file, "grads")),
             params_f64: numbers::<f64>(&file, "params_f64")
@@ -82,199 +76,65 @@ impl Golden {
     }
 }
 
-/// PyTorch's name of an optax state.
-fn pytorch_name(rule: &str, state: &str) -> String {
-    match (rule, state) {
-        ("RMSprop", "nu") => "square_avg",
-        ("Adagrad", "sum_of_squares") => "sum",
-        ("Lion" | "AdaBelief" | "LAMB", "mu") => "exp_avg",
-        ("LAMB", "nu") => "exp_avg_sq",
-        ("LARS", "trace") => "momentum_buffer",
-        ("AdaBelief", "nu") => "exp_avg_var",
-        _ => state,
-    }
-    .into()
+/// The row of a library's class.
+pub fn facts_of(class: &str) -> &'static Facts {
+    let facts = facts::of(&class.to_lowercase());
+    facts.unwrap_or_else(|| panic!("no rule for {class}"))
 }
 
-/// Takes hyperparameters out of a case; what is left over was not understood.
-struct Hyper<'a>(&'a mut Map<String, Value>);
+/// The name of a state that a library may call otherwise.
+fn our_name(facts: &Facts, state: &str) -> String {
+    let known = facts.golden.states.iter().find(|[optax, _]| *optax == state);
+    known.map_or(state, |[_, ours]| *ours).into()
+}
 
-impl Hyper<'_> {
-    fn number(&mut self, names: &[&str], default: f64) -> f64 {
-        let found = names.iter().find_map(|name| self.0.remove(*name));
-        found.map_or(default, |value| value.as_f64().expect("a number"))
-    }
-
-    fn flag(&mut self, name: &str) -> bool {
-        self.0.remove(name).is_some_and(|value| value.as_bool().expect("a flag"))
-    }
-
-    fn betas(&mut self, default: (f64, f64)) -> (f64, f64) {
-        if let (Some(b1), Some(b2)) = (self.0.remove("b1"), self.0.remove("b2")) {
-            return (b1.as_f64().expect("β1"), b2.as_f64().expect("β2"));
-        }
-        let Some(betas) = self.0.remove("betas") else { return default };
-        (betas[0].as_f64().expect("β1"), betas[1].as_f64().expect("β2"))
+impl Golden {
+    fn rule(&self) -> Box<dyn DynRule> {
+        rule(self.facts, &self.hyper, &self.name)
     }
 }
 
-/// The rule of a case.
-pub fn rule(name: &str, hyper: &Map<String, Value>, case: &str) -> Box<dyn DynRule> {
-    let mut hyper = hyper.clone();
-    let mut h = Hyper(&mut hyper);
-    let lr = h.number(&["lr"], f64::NAN);
-    let rule = match name {
-        "SGD" => SGD {
-            lr,
-            momentum: h.number(&["momentum"], 0.0),
-            dampening: h.number(&["dampening"], 0.0),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            nesterov: h.flag("nesterov"),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "Adagrad" => Adagrad {
-            lr,
-            lr_decay: h.number(&["lr_decay"], 0.0),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            initial_accumulator_value: h.number(&["initial_accumulator_value"], 0.0),
-            eps: h.number(&["eps"], 1e-10),
-            eps_in_sqrt: h.flag("eps_in_sqrt"),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "RMSprop" => RMSprop {
-            lr,
-            alpha: h.number(&["alpha", "decay"], 0.99),
-            eps: h.number(&["eps"], 1e-8),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            momentum: h.number(&["momentum"], 0.0),
-            lr_in_momentum: false,
-            initial_square_avg: 0.0,
-            centered: h.flag("centered"),
-            eps_in_sqrt: h.flag("eps_in_sqrt"),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "Adam" => Adam {
-            lr,
-            betas: h.betas((0.9, 0.999)),
-            eps: h.number(&["eps"], 1e-8),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            amsgrad: h.flag("amsgrad"),
-            max_after_correction: false,
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "AdamW" => AdamW {
-            lr,
-            betas: h.betas((0.9, 0.999)),
-            eps: h.number(&["eps"], 1e-8),
-            weight_decay: h.number(&["weight_decay"], 1e-2),
-            amsgrad: h.flag("amsgrad"),
-            max_after_correction: false,
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "Adadelta" => Adadelta {
-            lr,
-            rho: h.number(&["rho"], 0.9),
-            eps: h.number(&["eps"], 1e-6),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "Adamax" => Adamax {
-            lr,
-            betas: h.betas((0.9, 0.999)),
-            eps: h.number(&["eps"], 1e-8),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "NAdam" => NAdam {
-            lr,
-            betas: h.betas((0.9, 0.999)),
-            eps: h.number(&["eps"], 1e-8),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            momentum_decay: h.number(&["momentum_decay"], 4e-3),
-            decoupled_weight_decay: h.flag("decoupled_weight_decay"),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "RAdam" => RAdam {
-            lr,
-            betas: h.betas((0.9, 0.999)),
-            eps: h.number(&["eps"], 1e-8),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            decoupled_weight_decay: h.flag("decoupled_weight_decay"),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "Rprop" => Rprop { lr, ..Default::default() }.into(),
-        "Lion" => Lion {
-            lr,
-            betas: h.betas((0.9, 0.99)),
-            weight_decay: h.number(&["weight_decay"], 0.0),
-            maximize: h.flag("maximize"),
-        }
-        .into(),
-        "AdaBelief" => AdaBelief {
-            lr,
-            betas: h.betas((0.9, 0.999)),
-            eps: h.number(&["eps"], 1e-16),
-            eps_root: h.number(&["eps_root"], 1e-16),
-            ..Default::default()
-        }
-        .into(),
-        "LAMB" => {
-            assert_eq!(h.number(&["eps_root"], 0.0), 0.0);
-            LAMB {
-                lr,
-                betas: h.betas((0.9, 0.999)),
-                eps: h.number(&["eps"], 1e-6),
-                weight_decay: h.number(&["weight_decay"], 0.0),
-                maximize: h.flag("maximize"),
-            }
-            .into()
-        }
-        "LARS" => {
-            assert!(h.number(&["eps"], 0.0) == 0.0 && !h.flag("nesterov"));
-            LARS {
-                lr,
-                momentum: h.number(&["momentum"], 0.9),
-                weight_decay: h.number(&["weight_decay"], 0.0),
-                trust_coefficient: h.number(&["trust_coefficient"], 1e-3),
-                maximize: h.flag("maximize"),
-            }
-            .into()
-        }
-        other => panic!("no rule for {other}"),
-    };
-    assert!(hyper.is_empty(), "{case}: not understood: {hyper:?}");
+/// A rule with a library's hyperparameters.
+pub fn rule(facts: &Facts, hyper: &Map<String, Value>, case: &str) -> Box<dyn DynRule> {
+    let mut hyper = Hyper::of(hyper);
+    let rule = (facts.golden.rule)(&mut hyper);
+    hyper.all_taken(case);
     rule
 }
 
-/// All cases.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// All cases: those that the rows of all rules name.
 fn cases() -> Vec<(Golden, Box<dyn DynRule>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
+    let load = |facts: &'static Facts, stem: &&str| {
+        let golden = Golden::load(&folder().join(stem).with_extension("safetensors"));
+        let rule = golden.rule();
+        assert_eq!((rule.name(), golden.facts.name), (facts.name, facts.name), "{stem}");
+        (golden, rule)
+    };
+    FACTS
+        .iter()
+        .flat_map(|facts| facts.golden.cases.iter().map(move |stem| load(facts, stem)))
+        .collect()
+}
+
+#[test]
+fn every_rule_has_cases_and_every_case_a_rule() {
+    let mut named: Vec<_> = FACTS.iter().flat_map(|facts| facts.golden.cases).copied().collect();
+    named.sort_unstable();
+    let mut found: Vec<_> = std::fs::read_dir(folder())
         .expect("the golden cases")
         .map(|entry| entry.expect("readable").path())
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
         .collect();
-    paths.sort();
-    let load = |path: &std::path::PathBuf| {
-        let golden = Golden::load(path);
-        let rule = rule(&golden.rule_name, &golden.hyper, &golden.name);
-        (golden, rule)
-    };
-    let cases: Vec<_> = paths.iter().map(load).collect();
-    for rule in wgpu_optim::rules::all() {
-        let has_case = cases.iter().any(|(_, case)| case.name() == rule.name());
-        assert!(has_case, "no golden case for {}", rule.name());
+    found.sort_unstable();
+    assert_eq!(named, found);
+    for Facts { name, golden, .. } in &FACTS {
+        assert!(!golden.cases.is_empty(), "no golden case for {name}");
     }
-    cases
 }
 
 /// The larger number; a NaN, which `f64::max` would swallow, is larger than any.
@@ -308,7 +168,7 @@ fn the_f64_reference_follows_every_golden_case() {
             let found = cpu.param("p").expect("there").to_vec();
             let off = relative(found, &golden.params_f64[step]);
             assert!(
-                off <= f64_tolerance(&golden.rule_name),
+                off <= golden.facts.golden.f64_tolerance,
                 "{} step {}: off by {off:e}",
                 golden.name,
                 step + 1
@@ -318,7 +178,7 @@ fn the_f64_reference_follows_every_golden_case() {
             let found = cpu.state("p", state).expect("a state in use").to_vec();
             let off = relative(found, expected);
             assert!(
-                off <= f64_tolerance(&golden.rule_name),
+                off <= golden.facts.golden.f64_tolerance,
                 "{} {state}: off by {off:e}",
                 golden.name
             );

@@ -53,7 +53,7 @@ fn step_beyond_one_binding(gpu: &Gpu) {
     let params = gpu.buffer(&values);
     let grads: Vec<_> = (0..len).map(pattern).collect();
     let grads = gpu.buffer(&grads);
-    let param = Param::new("w", len).buffers(&params, &grads).offsets(4, 0);
+    let param = Param::new("w", len).buffers((&params, 4), &grads);
     let rule = SGD { lr: 1.0, momentum: 0.5, ..Default::default() };
     let mut optimizer =
         Optimizer::builder().group(rule, [param]).build(&gpu.device, &gpu.queue).expect("built");
@@ -68,7 +68,8 @@ fn step_beyond_one_binding(gpu: &Gpu) {
     check(&found[1..=len], |i| 0.5 - 2.5 * pattern(i));
 }
 
-/// The host writes the table of a small model's blocks, the GPU that of a large one's, and no tensor's step shows which.
+/// The host writes the table of a small model's blocks, the GPU that of a large one's, and no
+/// tensor's step shows which.
 #[test]
 fn a_tensor_steps_alike_in_a_small_and_in_a_large_model() {
     let lens: Vec<_> = (0..300).map(|i| (i * i) % 1499).collect();
@@ -79,8 +80,8 @@ fn a_tensor_steps_alike_in_a_small_and_in_a_large_model() {
     }
 }
 
-/// All bits after three steps of tensors of these lengths and one more, some of which miss a step, so that their
-/// coefficients are others'.
+/// All bits after three steps of tensors of these lengths and one more, some of which miss a step,
+/// so that their coefficients are others'.
 fn three_steps(lens: &[usize], more: usize, placement: Placement) -> Vec<Vec<Vec<u32>>> {
     let rule = LAMB { lr: 0.1, weight_decay: 0.01, ..Default::default() };
     let lens = [lens, &[more]].concat();

@@ -1,8 +1,8 @@
 //! Every rule learns, on the GPU: a quadratic, and Rosenbrock's curved valley.
 
-use crate::common::cases::label;
+use crate::common::cases::{label, variants};
+use crate::common::facts;
 use crate::common::gpu::Gpu;
-use wgpu_optim::rules::all;
 use wgpu_optim::{DynRule, Optimizer};
 
 /// Value and gradient at a point.
@@ -47,27 +47,16 @@ fn minimize(rule: &dyn DynRule, lr: f64, f: Function, start: &[f32], steps: usiz
     f(&x).0
 }
 
-/// Learning rates for (quadratic, Rosenbrock).
-fn learning_rates(rule: &dyn DynRule) -> (f64, f64) {
-    let momentum = rule.states().iter().any(|s| s.name == "momentum_buffer");
-    match rule.name() {
-        "sgd" if momentum => (0.01, 3e-2),
-        "sgd" => (0.1, 0.15),
-        "rmsprop" if momentum => (0.005, 5e-4),
-        "rmsprop" => (0.05, 5e-3),
-        "adagrad" => (0.5, 0.5),
-        "adadelta" => (10.0, 3.0),
-        "lion" => (0.05, 0.01),
-        "lars" => (10.0, 1.0),
-        _ => (0.1, 0.05),
-    }
+/// Learning rates for the quadratic and Rosenbrock's function.
+fn learning_rates(rule: &dyn DynRule) -> [f64; 2] {
+    (facts::of(rule.name()).expect("a rule of the crate").rates)(rule)
 }
 
 #[test]
 fn every_rule_minimizes_a_quadratic() {
-    for rule in all() {
+    for rule in variants() {
         let start = [-1.0, 3.0, 0.0, 5.0, -4.0, 0.5, 2.0, -2.0, 1.5, -0.5];
-        let (lr, _) = learning_rates(rule.as_ref());
+        let [lr, _] = learning_rates(rule.as_ref());
         let (before, _) = quadratic(&start);
         let after = minimize(rule.as_ref(), lr, quadratic, &start, 400);
         assert!(after < 1e-4 * before, "{}: {before} → {after}", label(rule.as_ref()));
@@ -76,9 +65,9 @@ fn every_rule_minimizes_a_quadratic() {
 
 #[test]
 fn every_rule_descends_rosenbrocks_valley() {
-    for rule in all() {
+    for rule in variants() {
         let start = [-1.2, 1.0];
-        let (_, lr) = learning_rates(rule.as_ref());
+        let [_, lr] = learning_rates(rule.as_ref());
         let (before, _) = rosenbrock(&start);
         let after = minimize(rule.as_ref(), lr, rosenbrock, &start, 3000);
         assert!(after < 1e-2 * before, "{}: {before} → {after}", label(rule.as_ref()));

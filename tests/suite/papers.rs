@@ -1,5 +1,6 @@
-//! A second implementation, straight from the papers, one loop a rule, in f64. It shares nothing with
-//! the crate's rules: no coefficients computed ahead, no state kept in structs, none of its code.
+//! A second implementation, straight from the papers, one loop a rule, in f64. It shares nothing
+//! with the crate's rules: no coefficients computed ahead, no state kept in structs, none of its
+//! code.
 
 use crate::common::random::Random;
 use wgpu_optim::{
@@ -65,7 +66,8 @@ fn adam() {
     });
 }
 
-/// Loshchilov and Hutter 2019, Algorithm 2, with the decay scaled by the learning rate as in PyTorch.
+/// Loshchilov and Hutter 2019, Algorithm 2, with the decay scaled by the learning rate as in
+/// PyTorch.
 #[test]
 fn adamw() {
     let rule = AdamW { lr: 0.01, weight_decay: 0.3, ..Default::default() };
@@ -118,8 +120,8 @@ fn amsgrad_of_optax() {
     });
 }
 
-/// TensorFlow 1's RMSprop: eps under the root, the mean square starts at 1, the learning rate inside the
-/// momentum, here with a learning rate that halves after each step.
+/// TensorFlow 1's RMSprop: eps under the root, the mean square starts at 1, the learning rate
+/// inside the momentum, here with a learning rate that halves after each step.
 #[test]
 fn rmsprop_of_tensorflow() {
     let rule = |lr| RMSprop {
@@ -342,8 +344,8 @@ fn radam() {
     });
 }
 
-/// Riedmiller and Braun 1993, section 4, in the later variant that does not take a step back (iRprop−,
-/// Igel and Hüsken 2000).
+/// Riedmiller and Braun 1993, section 4, in the later variant that does not take a step back
+/// (iRprop−, Igel and Hüsken 2000).
 #[test]
 fn rprop() {
     let rule = Rprop { lr: 0.1, ..Default::default() };
@@ -426,16 +428,16 @@ fn compare_tensors(
     let starts = lens.map(&mut vector);
     let gradients = lens.map(|len| (0..STEPS).map(|_| vector(len)).collect::<Vec<_>>());
     for (len, start) in lens.iter().zip(&starts) {
-        cpu.set_param(&len.to_string(), start).expect("set");
+        cpu.set_param(len.to_string(), start).expect("set");
     }
     for t in 0..STEPS {
         for (len, gradients) in lens.iter().zip(&gradients) {
-            cpu.set_grad(&len.to_string(), &gradients[t]).expect("set");
+            cpu.set_grad(len.to_string(), &gradients[t]).expect("set");
         }
         cpu.step().expect("stepped");
     }
     for ((len, start), gradients) in lens.iter().zip(starts).zip(&gradients) {
-        let found = cpu.param(&len.to_string()).expect("there");
+        let found = cpu.param(len.to_string()).expect("there");
         for (found, expected) in found.iter().zip(paper(start, gradients)) {
             let off = (found - expected).abs() / expected.abs().max(1.0);
             assert!(off <= TOLERANCE, "length {len}: {found} for {expected}");

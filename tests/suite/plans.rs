@@ -1,26 +1,19 @@
 //! Plans, without a GPU: whatever the model and the limits, every element is updated once, in
 //! windows that the device accepts.
 
+use crate::common::limits::DEFAULTS;
 use proptest::prelude::*;
 use std::collections::HashMap;
-use wgpu_optim::format::{Access, BLOCK};
-use wgpu_optim::layout::{BufferId, Layout, ParamSpec, Place};
-use wgpu_optim::plan::{Dispatch, Entry, Limits, Piece, plan};
-
-const DEFAULTS: Limits = Limits {
-    max_storage_buffer_binding_size: 128 << 20,
-    max_buffer_size: 256 << 20,
-    max_compute_workgroups_per_dimension: 65_535,
-    max_compute_invocations_per_workgroup: 256,
-    max_compute_workgroup_size_x: 256,
-    max_storage_buffers_per_shader_stage: 8,
-    min_storage_buffer_offset_alignment: 256,
-};
+use wgpu_optim::internals::geometry::{BLOCK, Transport};
+use wgpu_optim::internals::limits::Limits;
+use wgpu_optim::internals::pages::Slot;
+use wgpu_optim::internals::placement::{BufferId, Layout, ParamSpec, Place};
+use wgpu_optim::internals::plan::{Dispatch, Piece, plan};
 
 /// Parameters: length, kernel, group, and a choice of placement.
 fn model() -> impl Strategy<Value = Vec<(u64, usize, u32, u8)>> {
     let len = prop_oneof![0u64..6, 250u64..260, 0u64..20_000];
-    prop::collection::vec((len, 0usize..3, 0u32..4, 0u8..4), 0..24)
+    prop::collection::vec((len, 0usize..3, 0u32..5, 0u8..4), 0..24)
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -60,29 +53,24 @@ fn specs(model: &[(u64, usize, u32, u8)]) -> (Vec<ParamSpec>, Vec<u64>) {
     (specs, sizes)
 }
 
-/// What the tables' makers are told, block by block: its piece, its first element in it, its number of elements,
-/// and where it starts in the windows.
+/// The coefficient slot of a parameter; some take no part.
+fn slot(&(_, kernel, index, _): &(u64, usize, u32, u8)) -> Option<Slot> {
+    (index < 4).then_some(Slot { kernel, page: index as usize / 2, index: index % 2 })
+}
+
+/// A dispatch's blocks: its piece, its first element in it, its number of elements, and where it
+/// starts in the windows, in elements.
 fn blocks_of(dispatch: &Dispatch) -> Vec<(&Piece, u64, u64, [u64; 3])> {
-    const FIRST_ROW: u32 = 7;
-    let words = dispatch.piece_words(FIRST_ROW, |piece| [piece.param as u32, 1]);
-    assert_eq!(words.len(), dispatch.pieces.len());
     let mut blocks = Vec::new();
-    for (piece, words) in dispatch.pieces.iter().zip(words) {
-        let [row, len, starts @ .., entry, partial, tensor] = words;
-        assert_eq!(row, FIRST_ROW + blocks.len() as u32);
-        assert_eq!((u64::from(len), entry), (piece.len, piece.entry));
-        assert_eq!([partial, tensor], [piece.param as u32, 1]);
-        for first in (0..piece_blocks(piece)).map(|block| BLOCK * block) {
+    for piece in &dispatch.pieces {
+        for first in (0..piece.blocks()).map(|block| BLOCK * block) {
             let live = BLOCK.min(piece.len - first);
-            blocks.push((piece, first, live, starts.map(|start| u64::from(start) + first)));
+            let at = |k: usize| piece.starts[k] + first - dispatch.windows[k].offset / 4;
+            blocks.push((piece, first, live, [0, 1, 2].map(at)));
         }
     }
     assert_eq!(blocks.len() as u64, dispatch.blocks());
     blocks
-}
-
-fn piece_blocks(piece: &Piece) -> u64 {
-    piece.len.div_ceil(BLOCK)
 }
 
 proptest! {
@@ -91,15 +79,17 @@ proptest! {
     #[test]
     fn every_element_is_updated_once_within_the_limits(model in model(), limits in limits()) {
         let (specs, sizes) = specs(&model);
-        let layout = Layout::new(&specs, &sizes, 3, limits.max_buffer_size).expect("disjoint");
-        let entry = |&(_, kernel, index, _): &(_, _, u32, _)| Entry { kernel, page: index as usize / 2, index: index % 2 };
-        let entries: Vec<_> = model.iter().map(|param| Some(entry(param))).collect();
-        let dispatches = plan(&layout, &entries, &limits);
+        let layout = Layout::new(&limits).with(&specs, |buffer| sizes[buffer], 3).expect("disjoint");
+        let slots: Vec<_> = model.iter().map(slot).collect();
+        let dispatches = plan(&layout, &slots, &limits);
         let size_of = |kernel: usize, buffer: BufferId| match buffer {
             BufferId::Caller(n) => sizes[n],
-            BufferId::Params(n) | BufferId::Grads(n) => layout.arena[n],
-            BufferId::States(n) => layout.states[kernel][n],
+            BufferId::Params(n) | BufferId::Grads(n) => 4 * layout.arena[n],
+            BufferId::States(n) => 4 * layout.states[kernel][n],
         };
+        let own = layout.arena.iter().chain(layout.states.iter().flatten());
+        prop_assert!(own.clone().all(|len| len.is_multiple_of(BLOCK)));
+        prop_assert!(own.into_iter().all(|len| 4 * len <= limits.max_buffer_size));
 
         // Which elements of each parameter and of each buffer were reached.
         let mut reached = HashMap::new();
@@ -115,8 +105,8 @@ proptest! {
             prop_assert!(x * y * 4 >= dispatch.blocks());
             for (piece, first, live, at) in blocks_of(dispatch) {
                 prop_assert_eq!(live, BLOCK.min(piece.len - first));
-                let entry = Entry { kernel: dispatch.kernel, page: dispatch.page, index: piece.entry };
-                prop_assert_eq!(Some(entry), entries[piece.param]);
+                let slot = Slot { kernel: dispatch.kernel, page: dispatch.page, index: piece.slot };
+                prop_assert_eq!(Some(slot), slots[piece.param]);
                 for lane in 0..live {
                     *reached.entry(("param", piece.param, piece.first + first + lane)).or_insert(0) += 1;
                     for (k, window) in dispatch.windows.iter().enumerate() {
@@ -124,16 +114,16 @@ proptest! {
                         prop_assert!(byte + 4 <= window.offset + window.size);
                     }
                     // The element of the buffer is the element of the parameter.
-                    let segment = &layout.segments[piece.param];
-                    for (k, runs) in [&segment.params, &segment.grads, &segment.states].into_iter().enumerate() {
+                    let placement = &layout.params[piece.param];
+                    for (k, spans) in [&placement.params, &placement.grads, &placement.states].into_iter().enumerate() {
                         let element = piece.first + first + lane;
-                        let run = runs.iter().find(|r| (r.first..r.first + r.len).contains(&element)).expect("a run");
-                        prop_assert_eq!(run.buffer, dispatch.windows[k].buffer);
+                        let span = spans.iter().find(|s| (s.first..s.first + s.len).contains(&element)).expect("a span");
+                        prop_assert_eq!(span.buffer, dispatch.windows[k].buffer);
                         let byte = dispatch.windows[k].offset + 4 * (at[k] + lane);
-                        prop_assert_eq!(byte, run.offset + 4 * (element - run.first));
+                        prop_assert_eq!(byte, 4 * (span.start + element - span.first));
                     }
                 }
-                if dispatch.access == Access::Vec4 {
+                if dispatch.transport == Transport::Vec4 {
                     let owned = dispatch.windows[0].buffer.is_owned();
                     prop_assert!(at.iter().all(|at| at.is_multiple_of(4)));
                     prop_assert!(owned || (piece.len % 4 == 0));
@@ -141,17 +131,19 @@ proptest! {
             }
         }
         for (param, spec) in specs.iter().enumerate() {
+            let times = slots[param].map(|_| 1);
             for element in 0..spec.len {
-                prop_assert_eq!(reached.get(&("param", param, element)), Some(&1));
+                prop_assert_eq!(reached.get(&("param", param, element)), times.as_ref());
             }
         }
-        let total: u64 = specs.iter().map(|spec| spec.len).sum();
+        let taking_part = specs.iter().zip(&slots).filter(|(_, slot)| slot.is_some());
+        let total: u64 = taking_part.map(|(spec, _)| spec.len).sum();
         prop_assert_eq!(reached.len() as u64, total);
     }
 }
 
-/// The only entry of the only page of the only kernel.
-const FIRST: Option<Entry> = Some(Entry { kernel: 0, page: 0, index: 0 });
+/// The only slot of the only page of the only kernel.
+const FIRST: Option<Slot> = Some(Slot { kernel: 0, page: 0, index: 0 });
 
 /// One spec in the arena.
 fn arena(len: u64) -> Vec<ParamSpec> {
@@ -163,10 +155,10 @@ fn arena(len: u64) -> Vec<ParamSpec> {
 #[test]
 fn a_billion_elements_take_windows_and_buffers() {
     let len = 1 << 30;
-    let layout = Layout::new(&arena(len), &[], 1, DEFAULTS.max_buffer_size).expect("laid out");
-    assert_eq!(layout.arena, vec![256 << 20; 16]);
+    let layout = Layout::new(&DEFAULTS).with(&arena(len), |_| 0, 1).expect("laid out");
+    assert_eq!(layout.arena, vec![64 << 20; 16]);
     let dispatches = plan(&layout, &[FIRST], &DEFAULTS);
-    assert!(dispatches.iter().all(|d| d.access == Access::Vec4));
+    assert!(dispatches.iter().all(|d| d.transport == Transport::Vec4));
     assert_eq!(dispatches.iter().map(Dispatch::blocks).sum::<u64>(), len / BLOCK);
     let fewest = 4 * len / DEFAULTS.max_storage_buffer_binding_size;
     let count = dispatches.len() as u64;
@@ -182,7 +174,7 @@ fn a_grid_beyond_65_535_workgroups_has_rows() {
         ..DEFAULTS
     };
     let len = 400_000_000;
-    let layout = Layout::new(&arena(len), &[], 1, limits.max_buffer_size).expect("laid out");
+    let layout = Layout::new(&limits).with(&arena(len), |_| 0, 1).expect("laid out");
     let dispatches = plan(&layout, &[FIRST], &limits);
     assert_eq!(dispatches.len(), 1);
     let [x, y] = dispatches[0].grid;

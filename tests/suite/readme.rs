@@ -1,9 +1,9 @@
-//! The README and ARCHITECTURE.md say what is so.
+//! The README says what is so.
 
+use crate::common::facts::{FACTS, Rules};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use wgpu_optim::DynRule;
-use wgpu_optim::rules::all;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,12 +19,8 @@ fn bytes(rule: &dyn DynRule) -> usize {
 }
 
 /// The rules by name, each with its variants.
-fn rules() -> BTreeMap<&'static str, Vec<Box<dyn DynRule>>> {
-    let mut rules = BTreeMap::<_, Vec<_>>::new();
-    for rule in all() {
-        rules.entry(rule.name()).or_default().push(rule);
-    }
-    rules
+fn rules() -> BTreeMap<&'static str, Rules> {
+    FACTS.iter().map(|facts| (facts.name, (facts.variants)())).collect()
 }
 
 #[test]
@@ -64,42 +60,6 @@ fn the_readme_names_its_two_commands() {
         assert!(readme.contains(command), "{command}");
     }
     assert!(read(".ci/run").contains("scripts/test"));
-}
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            files.push(path);
-        }
-    }
-    files
-}
-
-/// Whether code, comments left out, names a path.
-fn names(code: &str, path: &str) -> bool {
-    code.lines().any(|line| line.split("//").next().unwrap_or_default().contains(path))
-}
-
-#[test]
-fn arrows_between_rooms_point_one_way() {
-    let src = root().join("src");
-    for file in sources(&src) {
-        let room = file.strip_prefix(&src).expect("within").to_string_lossy().into_owned();
-        if room == "lib.rs" {
-            continue;
-        }
-        let code = read(&file);
-        let in_gpu = room.starts_with("gpu");
-        assert!(in_gpu || !names(&code, "wgpu::"), "{room} names wgpu");
-        assert!(in_gpu || !names(&code, "crate::gpu"), "{room} knows the GPU");
-        assert!(room == "cpu.rs" || !names(&code, "crate::cpu"), "{room} knows the CPU");
-        let threads = names(&code, "rayon") || names(&code, "std::thread");
-        assert!(room == "cpu.rs" || !threads, "{room} knows threads");
-    }
 }
 
 /// A rule is two files of one stem.

@@ -11,7 +11,7 @@ fn adam(lr: f64) -> Adam {
 }
 
 fn optimizer(gpu: &Gpu) -> Optimizer {
-    let optimizer = Optimizer::builder()
+    let mut optimizer = Optimizer::builder()
         .group(adam(0.1), [("w", LEN)])
         .build(&gpu.device, &gpu.queue)
         .expect("built");
@@ -84,7 +84,8 @@ fn steps_recorded_before_one_submit_equal_separate_submits() {
     }
 }
 
-/// Commands that are dropped give their slots back, and submitted ones that have not run keep theirs.
+/// Commands that are dropped give their slots back, and submitted ones that have not run keep
+/// theirs.
 #[test]
 fn dropped_commands_take_no_room_and_change_nothing() {
     let gpu = Gpu::new(wgpu::Limits::default());
@@ -164,7 +165,8 @@ fn a_step_keeps_its_place_among_the_callers_commands() {
     assert_eq!(gpu.read(&params), [0.5f32.to_bits(); 4]);
 }
 
-/// The same nouns on both sides, in a host loop with gradients in ndarray; and several rules at once.
+/// The same nouns on both sides, in a host loop with gradients in ndarray; and several rules at
+/// once.
 #[test]
 fn a_host_loop_reads_the_same_on_cpu_and_gpu() {
     let gpu = Gpu::default();

@@ -1,90 +1,117 @@
 //! Every linked shader is valid WGSL and translates to every language that wgpu speaks.
 
-use crate::common::cases::label;
+use crate::common::cases::{label, variants};
+use crate::common::limits::DEFAULTS;
 use naga::back::{glsl, hlsl, msl, spv};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{
+    Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
+};
 use naga::{Module, ShaderStage};
-use wgpu_optim::format::Access;
-use wgpu_optim::rules::all;
-use wgpu_optim::shader::{
-    Extras, Shader, Stage, Sums, Variant, link, link_control, link_gather, link_measure, link_rows,
-    link_sum,
+use wgpu_optim::DynRule;
+use wgpu_optim::internals::geometry::{Exchange, Transport};
+use wgpu_optim::internals::pages::Slots;
+use wgpu_optim::internals::{
+    Extras, Fixed, Group, RuleKernel, Shader, SumOf, fixed, rule_kernel, storage_buffers,
 };
 
-/// Steps as they are by default, with each of their extras, and with all.
-const EXTRAS: [Extras; 6] = {
-    const NONE: Extras = Extras { clamps: false, skips: false, zeroes: false, watches: false };
-    [
-        NONE,
-        Extras { clamps: true, ..NONE },
-        Extras { skips: true, ..NONE },
-        Extras { zeroes: true, ..NONE },
-        Extras { watches: true, ..NONE },
-        Extras { clamps: true, skips: true, zeroes: true, watches: true },
-    ]
-};
-
-/// What is dispatched once a step, or less often, and may loop.
-fn small_shaders() -> Vec<(String, Shader)> {
-    let rows = |sums| (format!("rows, sums {sums}"), link_rows(sums));
-    let gather = ("gather".to_owned(), link_gather());
-    vec![rows(false), rows(true), gather, ("control".to_owned(), link_control())]
+/// Everything that an update may do beside updating, in every combination.
+fn extras() -> impl Iterator<Item = Extras> {
+    let statistics = Exchange::ALL.map(Some).into_iter().chain([None]);
+    statistics.flat_map(|statistics| {
+        (0..8).map(move |bits| Extras {
+            clamp: bits & 1 != 0,
+            skip: bits & 2 != 0,
+            zero_grad: bits & 4 != 0,
+            statistics,
+        })
+    })
 }
 
-/// The kernels over blocks: every rule and option, access, sharing of buffers and extra; and those that add up
-/// what they leave.
-fn shaders() -> Vec<(String, Shader)> {
-    let mut shaders = vec![
-        ("sum of norms".to_owned(), link_sum(Sums::Norms)),
-        ("sum of measures".to_owned(), link_sum(Sums::Measures)),
-    ];
-    for access in Access::ALL {
-        shaders.push((format!("measure {access:?}"), link_measure(access)));
-    }
-    for rule in all() {
-        for access in Access::ALL {
-            for shared in [false, true] {
-                for stage in [Stage::Norm, Stage::Step] {
-                    if stage == Stage::Norm && rule.trust_ratio().is_none() {
-                        continue;
-                    }
-                    for extras in EXTRAS {
-                        if stage == Stage::Norm && extras != EXTRAS[0] {
-                            continue;
-                        }
-                        let variant = Variant { stage, access, shared, extras };
-                        let name = format!("{} {variant:?}", label(rule.as_ref()));
-                        let linked = link(rule.as_ref(), 3, &variant);
-                        shaders.push((name, linked.expect("linked")));
-                    }
-                }
+/// How a rule's kernels reach elements and coefficients.
+fn reached() -> impl Iterator<Item = (Transport, Slots)> {
+    let with = |transport| Slots::ALL.map(|slots| (transport, slots));
+    Transport::ALL.into_iter().flat_map(with)
+}
+
+/// Every kernel of a rule.
+fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
+    let mut kernels = Vec::new();
+    for (transport, slots) in reached() {
+        for extras in extras() {
+            let of = |shared| RuleKernel::Update { transport, slots, shared, extras };
+            kernels.extend([false, true].map(of));
+        }
+        if !rule.sums().is_empty() {
+            for exchange in Exchange::ALL {
+                let of = |clamp| RuleKernel::Sum { transport, slots, clamp, exchange };
+                kernels.extend([false, true].map(of));
             }
         }
     }
-    shaders
+    kernels
+}
+
+/// Names a kernel that is the same for every rule.
+fn named(kernel: Fixed) -> (String, Shader) {
+    match kernel {
+        // A new one must be among the small shaders or those over blocks.
+        Fixed::Measure { .. } | Fixed::AddUp(_) | Fixed::Gather => {}
+        Fixed::Decide | Fixed::Grow | Fixed::Table { .. } => {}
+    }
+    (format!("{kernel:?}"), fixed(kernel))
+}
+
+/// What is dispatched once a step, or less often, and may loop.
+fn small_shaders() -> impl Iterator<Item = (String, Shader)> {
+    let tables = [false, true].map(|tensors| Fixed::Table { tensors });
+    tables.into_iter().chain([Fixed::Gather, Fixed::Decide, Fixed::Grow]).map(named)
+}
+
+/// The kernels over blocks that are the same for every rule: those that measure, and those that add
+/// up.
+fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
+    let measure = |transport| Exchange::ALL.map(|exchange| Fixed::Measure { transport, exchange });
+    let measures = Transport::ALL.into_iter().flat_map(measure);
+    let sums = (1..=4).map(SumOf::Sums).chain([SumOf::Measures]).map(Fixed::AddUp);
+    measures.chain(sums).map(named)
+}
+
+/// Every kernel over blocks: of every rule and option, and those that are the same for all.
+fn shaders() -> impl Iterator<Item = (String, Shader)> {
+    let of_rule = |rule: Box<dyn DynRule>| {
+        let kernels = kernels(rule.as_ref());
+        let link = move |kernel| {
+            let name = format!("{} {kernel:?}", label(rule.as_ref()));
+            let shader = rule_kernel(rule.as_ref(), kernel, &DEFAULTS).expect("linked");
+            (name, shader)
+        };
+        kernels.into_iter().map(link)
+    };
+    fixed_shaders().chain(variants().into_iter().flat_map(of_rule))
 }
 
 /// Parses and validates a shader, with its constants' values in place and without special
-/// capabilities, but for those of its access.
+/// capabilities, but for those that it has a native form for.
 fn module(name: &str, shader: &Shader) -> (Module, ModuleInfo) {
-    let capabilities = match uses_u64(shader) {
-        true => Capabilities::SHADER_INT64,
-        false => Capabilities::empty(),
-    };
+    let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SHADER_INT64, shader.text.contains("u64"));
+    capabilities.set(Capabilities::SUBGROUP, uses_subgroups(shader));
     let module = naga::front::wgsl::parse_str(&shader.text)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&shader.text)));
     let validate = |module: &Module| {
         Validator::new(ValidationFlags::all(), capabilities)
+            .subgroup_stages(ShaderStages::COMPUTE)
+            .subgroup_operations(SubgroupOperationSet::SHUFFLE)
             .validate(module)
             .unwrap_or_else(|error| panic!("{name}: {error:?}"))
     };
     let info = validate(&module);
     let constants =
-        shader.constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+        shader.overrides.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
     let (module, _) = naga::back::pipeline_constants::process_overrides(
         &module,
         &info,
-        Some((ShaderStage::Compute, shader.entry_point)),
+        Some((ShaderStage::Compute, "main")),
         &constants,
     )
     .unwrap_or_else(|error| panic!("{name}: {error:?}"));
@@ -93,16 +120,21 @@ fn module(name: &str, shader: &Shader) -> (Module, ModuleInfo) {
     (module, info)
 }
 
-/// Whether it needs a feature that only native devices have.
-fn uses_u64(shader: &Shader) -> bool {
-    shader.text.contains("u64")
+fn uses_subgroups(shader: &Shader) -> bool {
+    shader.text.contains("subgroup")
 }
 
-/// A shader translates to SPIR-V, MSL, HLSL and, without words of 64 bits, to GLSL.
+/// Whether it needs a feature that not every device has.
+fn is_native(shader: &Shader) -> bool {
+    shader.text.contains("u64") || uses_subgroups(shader)
+}
+
+/// A shader translates to SPIR-V, MSL, HLSL and, without words of 64 bits and subgroups, to GLSL.
 pub fn check_translations(name: &str, shader: &Shader) {
     let (module, info) = module(name, shader);
 
-    let options = spv::Options::default();
+    let lang_version = if uses_subgroups(shader) { (1, 3) } else { (1, 0) };
+    let options = spv::Options { lang_version, ..Default::default() };
     let words = spv::write_vec(&module, &info, &options, None);
     assert!(!words.unwrap_or_else(|e| panic!("{name} to SPIR-V: {e}")).is_empty());
 
@@ -113,21 +145,24 @@ pub fn check_translations(name: &str, shader: &Shader) {
     assert!(text.contains("kernel void"), "{name}: {text}");
 
     let mut text = String::new();
-    let options = hlsl::Options::default();
+    let mut options = hlsl::Options::default();
+    if uses_subgroups(shader) {
+        options.shader_model = hlsl::ShaderModel::V6_0;
+    }
     let pipeline = hlsl::PipelineOptions::default();
     hlsl::Writer::new(&mut text, &options, &pipeline)
         .write(&module, &info, None)
         .unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
     assert!(text.contains("numthreads"), "{name}: {text}");
 
-    if uses_u64(shader) {
+    if is_native(shader) {
         return;
     }
     let mut text = String::new();
     let options = glsl::Options { version: glsl::Version::new_gles(310), ..Default::default() };
     let pipeline = glsl::PipelineOptions {
         shader_stage: ShaderStage::Compute,
-        entry_point: shader.entry_point.into(),
+        entry_point: "main".into(),
         multiview: None,
     };
     glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, Default::default())
@@ -138,12 +173,13 @@ pub fn check_translations(name: &str, shader: &Shader) {
 
 #[test]
 fn every_shader_validates_and_translates() {
-    for (name, shader) in shaders().into_iter().chain(small_shaders()) {
+    for (name, shader) in shaders().chain(small_shaders()) {
         check_translations(&name, &shader);
     }
 }
 
-/// Kernels over blocks are without loops: naga adds a counter to each, and drivers get no hint to unroll.
+/// Kernels over blocks are without loops: naga adds a counter to each, and drivers get no hint to
+/// unroll.
 #[test]
 fn no_shader_loops() {
     for (name, shader) in shaders() {
@@ -154,5 +190,31 @@ fn no_shader_loops() {
                 .any(|word| word == keyword);
             assert!(!found, "{name} has a `{keyword}`");
         }
+    }
+}
+
+/// The list of bindings is what the text uses, one for one, and small enough for every WebGPU
+/// device.
+#[test]
+fn every_binding_is_used_and_every_kernel_fits_default_limits() {
+    for (name, shader) in shaders().chain(small_shaders()) {
+        let (module, info) = module(&name, &shader);
+        let entry_point = info.get_entry_point(0);
+        let mut declared = Vec::new();
+        for (handle, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            let of = variable.name.as_deref().unwrap_or_default();
+            assert!(!entry_point[handle].is_empty(), "{name}: `{of}` is bound for nothing");
+            declared.push((binding.group, binding.binding, of));
+        }
+        let listed = |group: Group| {
+            let of_group = shader.bindings.iter().filter(move |binding| binding.group() == group);
+            (0..).zip(of_group).map(move |(k, binding)| (group as u32, k, binding.name.as_str()))
+        };
+        declared.sort_unstable();
+        let listed: Vec<_> = listed(Group::Fixed).chain(listed(Group::Upload)).collect();
+        assert_eq!(declared, listed, "{name}");
+        let count = storage_buffers(&shader.bindings);
+        assert!(count <= DEFAULTS.max_storage_buffers_per_shader_stage, "{name}: {count} buffers");
     }
 }

@@ -1,9 +1,9 @@
 //! The tester is tested: what is wrong must be found to be wrong.
 
 use crate::common::cases::cases;
-use crate::common::exact::{Arrays, check_step, f32_step, ulp};
+use crate::common::exact::{AROUND, Arrays, check_step, f32_step, ulp};
 use crate::common::random::Random;
-use wgpu_optim::{Adam, DynRule, LAMB};
+use wgpu_optim::{Adam, AdamW, DynRule, LAMB};
 
 const LEN: usize = 512;
 
@@ -32,13 +32,23 @@ fn a_true_step_passes() {
 #[test]
 fn every_perturbed_coefficient_is_found() {
     let rule = Adam { weight_decay: 0.1, eps: 1e-3, amsgrad: true, ..Default::default() };
-    let names = ["sign", "weight_decay", "shrink", "limit"].iter().chain(rule.coeff_names());
-    // Nothing is clamped in this step.
-    for (k, name) in names.enumerate().filter(|(_, name)| **name != "limit") {
-        let (before, grad, after) = true_step(&rule, |coeffs| coeffs[k] *= 1.001);
-        let judged = check_step(&rule, 2, &before, &grad, &after);
-        assert!(judged.is_err(), "{name} off by a thousandth was not found");
+    for (k, name) in rule.coeff_names().iter().enumerate() {
+        is_found(&rule, name, |coeffs| coeffs[AROUND + k] *= 1.001);
     }
+    // What happens around every rule: 0 where it is not asked for, and then it must do nothing.
+    is_found(&rule, "maximize", |coeffs| coeffs[0] = 1.0);
+    is_found(&rule, "weight decay", |coeffs| coeffs[1] *= 1.001);
+    is_found(&rule, "decoupled weight decay", |coeffs| coeffs[2] = 1e-3);
+    let decoupled = AdamW { weight_decay: 0.1, ..Default::default() };
+    is_found(&decoupled, "weight decay", |coeffs| coeffs[1] = 1e-3);
+    is_found(&decoupled, "decoupled weight decay", |coeffs| coeffs[2] *= 1.1);
+}
+
+/// A step with changed coefficients is not taken for the rule's.
+fn is_found(rule: &dyn DynRule, name: &str, change: impl Fn(&mut [f64])) {
+    let (before, grad, after) = true_step(rule, change);
+    let judged = check_step(rule, 2, &before, &grad, &after);
+    assert!(judged.is_err(), "{name} off by a thousandth was not found");
 }
 
 #[test]

@@ -1,19 +1,16 @@
-//! Double precision in u32 arithmetic, `shaders/driver/wide.wgsl`, against the host's f64, bit for bit.
-//! Only NaN stands for all NaNs.
+//! Double precision in u32 arithmetic, `shaders/passes/wide.wgsl`, against the host's f64, bit for
+//! bit. Only NaN stands for all NaNs.
 
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
 use crate::shaders::check_translations;
-use wgpu_optim::shader::Shader;
+use wgpu_optim::internals::{Shader, power};
 use wgpu_optim::wgpu;
 
-/// The host's side of `wide_power`.
-#[path = "../../src/power.rs"]
-mod power;
+const WGSL: &str = include_str!("../../shaders/passes/wide.wgsl");
 
-const WGSL: &str = include_str!("../../shaders/driver/wide.wgsl");
-
-/// A function of `wide.wgsl`: its name, a WGSL expression that applies it to `a` and `b`, and the host's.
+/// A function of `wide.wgsl`: its name, a WGSL expression that applies it to `a` and `b`, and the
+/// host's.
 struct Operation {
     name: &'static str,
     wgsl: &'static str,
@@ -32,7 +29,7 @@ const SQRT: Operation = operation("sqrt", "wide_sqrt(a)", |a, _| of(to(a).sqrt()
 const GREATER: Operation =
     operation("greater", "Wide(u32(wide_greater(a, b)), 0u)", |a, b| (to(a) > to(b)).into());
 const POWER: Operation =
-    operation("power", "wide_power(a, b.x)", |a, b| of(power::power(to(a), b as u32)));
+    operation("power", "wide_power(a, b.x)", |a, b| of(power(to(a), b as u32)));
 const FROM_U32: Operation =
     operation("from_u32", "wide_from_u32(a.x)", |a, _| of(f64::from(a as u32)));
 const FROM_F32: Operation =
@@ -58,7 +55,7 @@ fn shader(library: &str, operation: &Operation) -> Shader {
 @group(0) @binding(1) var<storage, read_write> results: array<Wide>;
 
 @compute @workgroup_size(64)
-fn apply(@builtin(global_invocation_id) id: vec3<u32>) {{
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
     if id.x < arrayLength(&pairs) {{
         let a = pairs[id.x].xy;
         let b = pairs[id.x].zw;
@@ -68,7 +65,8 @@ fn apply(@builtin(global_invocation_id) id: vec3<u32>) {{
 ",
         operation.wgsl
     );
-    Shader { text, constants: Vec::new(), rule_line: 1, entry_point: "apply" }
+    let (overrides, bindings) = Default::default();
+    Shader { label: operation.name.into(), text, overrides, bindings, rule_line: 0 }
 }
 
 fn run(shader: &Shader, pairs: &[(u64, u64)]) -> Vec<u64> {
@@ -87,7 +85,7 @@ fn run(shader: &Shader, pairs: &[(u64, u64)]) -> Vec<u64> {
         label: Some("wide"),
         layout: None,
         module: &module,
-        entry_point: Some(shader.entry_point),
+        entry_point: Some("main"),
         compilation_options: Default::default(),
         cache: None,
     });
@@ -129,8 +127,8 @@ fn check(operation: &Operation, pairs: &[(u64, u64)]) {
     assert!(wrong.is_empty(), "{} of {} wrong: {}", wrong.len(), pairs.len(), wrong[0]);
 }
 
-/// Zeros, infinities, NaNs, the smallest and largest subnormal and normal numbers, powers of two, and
-/// their neighbours, of either sign.
+/// Zeros, infinities, NaNs, the smallest and largest subnormal and normal numbers, powers of two,
+/// and their neighbours, of either sign.
 fn special() -> Vec<u64> {
     let mut values: Vec<u64> = vec![
         0,
@@ -361,7 +359,7 @@ fn mistakes_are_found() {
         ("rest == 0x400u &&", "rest == 0x400u ||", &[&ADD, &MUL, &DIV, &SQRT]),
         ("rest == 0x80u &&", "rest == 0x80u ||", &[&TO_F32]),
         ("Wide(u32(up), 0u)", "Wide()", &[&ADD, &MUL, &DIV, &SQRT]),
-        // What lies below is forgotten.
+        // What is below is forgotten.
         ("low | u32((a.x & below) != 0u)", "low", &[&ADD]),
         ("top.x | below", "top.x", &[&MUL]),
         ("parts.significand.x | below", "parts.significand.x", &[&DIV]),

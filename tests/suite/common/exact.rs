@@ -6,16 +6,19 @@
 //!
 //! For each output the bound is the sum of
 //! - ulps of the output (of the larger of old and new, for a parameter): its own rounding;
-//! - ulps of the update, for a parameter: WGSL promises 2.5 ulp for a division, 2 for a square root and
-//!   lets multiplication and addition fuse or not, so the update carries a few;
+//! - ulps of the update, for a parameter: WGSL promises 2.5 ulp for a division, 2 for a square root
+//!   and lets multiplication and addition fuse or not, so the update carries a few;
 //! - how far the exact output moves if an input moves by some ulps: where terms cancel, as in
-//!   `β1·m + (1 − β1)·g` with opposite signs, the output is as uncertain as its terms are rounded. This
-//!   is what error analysis calls a backward stable result: the exact one of almost the same inputs.
+//!   `β1·m + (1 − β1)·g` with opposite signs, the output is as uncertain as its terms are rounded.
+//!   This is what error analysis calls a backward stable result: the exact one of almost the same
+//!   inputs.
 //!
 //! Squares below the smallest normal number may be flushed to zero, so states as inputs move by
 //! that too.
 
-use wgpu_optim::{DynRule, Run, View};
+use super::facts;
+use wgpu_optim::internals::{Run, View};
+use wgpu_optim::{DynRule, Real, SumKind};
 
 /// A parameter's arrays: the parameter itself, then each state in use.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,31 +33,33 @@ pub struct Tolerance {
 }
 
 /// Additions and multiplications, each rounded once.
-const SUMS: Tolerance = Tolerance { output: 1.0, update: 2.0, input: 2.0 };
+pub const SUMS: Tolerance = Tolerance { output: 1.0, update: 2.0, input: 2.0 };
 
 /// A division by a square root too: 2.5 and 2 ulp, and half an ulp for each product around them.
-const QUOTIENT: Tolerance = Tolerance { output: 1.0, update: 6.0, input: 3.0 };
+pub const QUOTIENT: Tolerance = Tolerance { output: 1.0, update: 6.0, input: 3.0 };
 
-/// Quotients are summed up, in a momentum buffer or with one another: the sum takes over their ulps, and
-/// may cancel.
-const SUMMED_QUOTIENT: Tolerance = Tolerance { output: 6.0, update: 6.0, input: 6.0 };
+/// Quotients are summed up, in a momentum buffer or with one another: the sum takes over their
+/// ulps, and may cancel.
+pub const SUMMED_QUOTIENT: Tolerance = Tolerance { output: 6.0, update: 6.0, input: 6.0 };
 
 /// Two roots, a division and products make 8 ulp, and the state takes the square of it: twice that.
-const SQUARED_QUOTIENT: Tolerance = Tolerance { output: 16.0, update: 8.0, input: 3.0 };
+pub const SQUARED_QUOTIENT: Tolerance = Tolerance { output: 16.0, update: 8.0, input: 3.0 };
 
-/// The quotient is scaled by a quotient of norms, each a root of a sum that a tree of depth 6 in a block and
-/// 10 for every 1024 blocks adds up: half an ulp a level, halved by the root, twice.
-const TRUST_RATIO: Tolerance = Tolerance { output: 16.0, update: 20.0, input: 16.0 };
+/// The quotient is scaled by a quotient of norms, each a root of a sum that a tree of depth 6 in a
+/// block and 10 for every 1024 blocks adds up: half an ulp a level, halved by the root, twice.
+pub const TRUST_RATIO: Tolerance = Tolerance { output: 16.0, update: 20.0, input: 16.0 };
 
-pub fn tolerance(rule: &dyn DynRule) -> Tolerance {
-    match rule.name() {
-        "sgd" | "lion" | "rprop" => SUMS,
-        "rmsprop" | "nadam" => SUMMED_QUOTIENT,
-        "adadelta" => SQUARED_QUOTIENT,
-        "lamb" | "lars" => TRUST_RATIO,
-        _ => QUOTIENT,
-    }
+/// What gradients are multiplied by, and the largest magnitude that they keep, where nothing
+/// surrounds a step.
+pub const PLAIN: [f64; 2] = [1.0, f64::INFINITY];
+
+/// The tolerance of a rule; one that is not the crate's has about one quotient.
+fn tolerance(rule: &dyn DynRule) -> Tolerance {
+    facts::of(rule.name()).map_or(QUOTIENT, |facts| facts.tolerance)
 }
+
+/// How many coefficients come before a rule's own: those of what happens around every rule.
+pub const AROUND: usize = 4;
 
 /// A rule's coefficients at a step, from its first step on.
 pub fn coeffs_at(rule: &dyn DynRule, step: u64) -> Vec<f64> {
@@ -76,14 +81,35 @@ pub fn f32_step(
     let mut coeffs = coeffs_at(rule, step);
     change(&mut coeffs);
     let (params, states) = arrays.0.split_at_mut(1);
-    if let Some(trust) = rule.trust_ratio() {
-        let states: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
-        let view = View { params: &params[0], grads, states: &states };
-        let norms = rule.norms_f32(&coeffs, &view);
-        trust.apply(&mut coeffs, norms);
-    }
+    apply_sums(rule, &mut coeffs, &params[0], grads, states);
     let mut states: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
-    rule.run_f32(&coeffs, Run { params: &mut params[0], grads, states: &mut states });
+    let run = Run { params: &mut params[0], grads, states: &mut states };
+    rule.update_run(&coeffs, PLAIN, f32::any_run(run));
+}
+
+/// Makes a tensor's own coefficients, where its rule has sums: added up in f64 over all its
+/// elements.
+fn apply_sums<T: Real>(
+    rule: &dyn DynRule,
+    coeffs: &mut [f64],
+    params: &[T],
+    grads: &[T],
+    states: &[Vec<T>],
+) {
+    let kinds = rule.sums();
+    if kinds.is_empty() {
+        return;
+    }
+    let states: Vec<&[T]> = states.iter().map(Vec::as_slice).collect();
+    let view = View { params, grads, states: &states };
+    let found = rule.sum_run(coeffs, PLAIN, T::any_view(view));
+    let sum = |(found, sum): (f64, &wgpu_optim::SumInit)| match sum.kind {
+        SumKind::Total => found,
+        SumKind::Norm => found.sqrt(),
+        other => panic!("how does {other:?} add up?"),
+    };
+    let sums: Vec<_> = found.into_iter().zip(&kinds).map(sum).collect();
+    rule.with_sums(coeffs, &sums);
 }
 
 /// One ulp of an f32 of this magnitude.
@@ -174,12 +200,7 @@ impl<'a> Exact<'a> {
         let widen = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
         let mut inputs: Vec<Vec<f64>> = vec![widen(grad)];
         inputs.extend(before.0.iter().map(|array| widen(array)));
-        if let Some(trust) = rule.trust_ratio() {
-            let states: Vec<&[f64]> = inputs[2..].iter().map(Vec::as_slice).collect();
-            let view = View { params: &inputs[1], grads: &inputs[0], states: &states };
-            let norms = rule.norms_f64(&coeffs, &view);
-            trust.apply(&mut coeffs, norms);
-        }
+        apply_sums(rule, &mut coeffs, &inputs[1], &inputs[0], &inputs[2..]);
         Self { rule, coeffs, inputs }
     }
 
@@ -193,7 +214,7 @@ impl<'a> Exact<'a> {
         let (params, states) = outputs.split_at_mut(1);
         let mut states: Vec<&mut [f64]> = states.iter_mut().map(Vec::as_mut_slice).collect();
         let run = Run { params: &mut params[0], grads: &grads[0], states: &mut states };
-        self.rule.run_f64(&self.coeffs, run);
+        self.rule.update_run(&self.coeffs, PLAIN, f64::any_run(run));
         arrays.split_off(1)
     }
 

@@ -49,17 +49,25 @@ impl Gpu {
         GPU.get_or_init(|| Self::new(wgpu::Limits::default()))
     }
 
-    /// All that the adapter has, words of 64 bits too: lavapipe moves vec4 by them.
+    /// All that the adapter has, words of 64 bits and subgroups too: lavapipe moves vec4 by the
+    /// one, and adds up measures by the other.
     pub fn adapter_limits() -> &'static Self {
         static GPU: OnceLock<Gpu> = OnceLock::new();
         GPU.get_or_init(|| {
             let adapter = adapter();
-            Self::with(adapter.limits(), adapter.features() & wgpu::Features::SHADER_INT64)
+            let features = wgpu::Features::SHADER_INT64 | wgpu::Features::SUBGROUP;
+            Self::with(adapter.limits(), adapter.features() & features)
         })
     }
 
-    /// Limits so low that a parameter of 65 537 elements needs several windows and a grid of several
-    /// rows.
+    /// Default limits, with those of these features that the adapter has. It is never freed.
+    pub fn features(features: wgpu::Features) -> &'static Self {
+        let features = adapter().features() & features;
+        Box::leak(Box::new(Self::with(wgpu::Limits::default(), features)))
+    }
+
+    /// Limits so low that a parameter of 65 537 elements needs several windows and a grid of
+    /// several rows.
     pub fn small_bindings() -> &'static Self {
         static GPU: OnceLock<Gpu> = OnceLock::new();
         GPU.get_or_init(|| {

@@ -2,6 +2,9 @@
 
 pub mod cases;
 pub mod exact;
+pub mod facts;
 pub mod gpu;
+pub mod hyper;
+pub mod limits;
 pub mod model;
 pub mod random;

@@ -6,7 +6,7 @@ use super::random::Random;
 use std::ops::Range;
 use wgpu_optim::{Builder, DynRule, Error, Optimizer, Param, Statistics, wgpu};
 
-/// Where a model's parameters and gradients lie.
+/// Where a model's parameters and gradients are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// In the optimizer's arena.
@@ -22,7 +22,7 @@ pub enum Placement {
 pub const PLACEMENTS: [Placement; 4] =
     [Placement::Arena, Placement::Separate, Placement::Pooled, Placement::Aligned];
 
-/// What lies between parameters: a NaN that no computation makes.
+/// What is between parameters: a NaN that no computation makes.
 pub const CANARY: u32 = 0x7fc0_dead;
 
 /// A range of elements of one of the caller's buffers.
@@ -70,7 +70,7 @@ impl Model {
             let param = Param::new(name(i), len);
             let Some([p, g]) = places.get(i) else { return param };
             let bytes = |place: &Place| 4 * place.range.start as u64;
-            param.buffers(&buffers[p.buffer], &buffers[g.buffer]).offsets(bytes(p), bytes(g))
+            param.buffers((&buffers[p.buffer], bytes(p)), (&buffers[g.buffer], bytes(g)))
         };
         let params = lens.iter().enumerate().map(param);
         let builder = control(Optimizer::builder().group(rule, params));
@@ -79,16 +79,16 @@ impl Model {
     }
 
     /// Sets all parameters to numbers of all magnitudes.
-    pub fn randomize(&self, random: &mut Random, low: f64, high: f64) {
+    pub fn randomize(&mut self, random: &mut Random, low: f64, high: f64) {
         for (i, &len) in self.lens.iter().enumerate() {
             let values = random.wide_vec(len, low, high);
-            self.optimizer.set_param(&name(i), &values).expect("set");
+            self.optimizer.set_param(name(i), &values).expect("set");
         }
     }
 
-    pub fn set_grads(&self, grads: &[Vec<f32>]) {
+    pub fn set_grads(&mut self, grads: &[Vec<f32>]) {
         for (i, grad) in grads.iter().enumerate() {
-            self.optimizer.set_grad(&name(i), grad).expect("set");
+            self.optimizer.set_grad(name(i), grad).expect("set");
         }
     }
 
@@ -114,9 +114,9 @@ impl Model {
     pub fn arrays(&self) -> Vec<Arrays> {
         let states = self.optimizer.rule(0).expect("one group").states();
         let arrays = |i: usize| {
-            let mut arrays = vec![self.optimizer.read_param(&name(i))];
+            let mut arrays = vec![self.optimizer.read_param(name(i))];
             for state in &states {
-                arrays.push(self.optimizer.read_state(&name(i), state.name));
+                arrays.push(self.optimizer.read_state(name(i), state.name));
             }
             let read = arrays.into_iter().map(|r| r.and_then(|r| r.wait()).expect("read"));
             Arrays(read.collect())

@@ -1,0 +1,213 @@
+//! The optimizer on the CPU, over ndarray's arrays: the reference, and what runs where no GPU is
+//! found.
+
+mod tensor;
+
+use crate::control::{Control, Measure, Scale};
+use crate::error::Error;
+use crate::model::{Model, ParamKey};
+use crate::optimizer::{Array, Builder, Engine, Optimizer, sealed::Sealed};
+use crate::rule::Real;
+use ndarray::{ArrayView1, ArrayViewMut1};
+use std::convert::Infallible;
+use tensor::Tensor;
+
+/// The engine on the CPU, over `f32` (as the GPU computes) or `f64` (the reference).
+#[derive(Debug)]
+pub struct Cpu<T> {
+    tensors: Vec<Tensor<T>>,
+    scale: Scale,
+    /// The norm of all gradients of the last step.
+    grad_norm: f64,
+}
+
+impl<T> Sealed for Cpu<T> {}
+
+impl<T: Real> Engine for Cpu<T> {
+    type Element = T;
+    /// It owns all elements.
+    type Place = Infallible;
+    type Setup = ();
+
+    fn extend(
+        &mut self,
+        model: &Model,
+        _: &Control,
+        _: usize,
+        _: Vec<Option<Infallible>>,
+    ) -> Result<(), Error> {
+        for param in self.tensors.len()..model.params.len() {
+            let states = model.rule_of(param).states();
+            self.tensors.push(Tensor::new(model.params[param].len, &states));
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self) {}
+
+    fn check_place(&self, _: &Model, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: &Model, param: usize, array: Array, values: &[T]) -> Result<(), Error> {
+        self.tensors[param].array_mut(array).assign(&ArrayView1::from(values));
+        Ok(())
+    }
+}
+
+impl<T: Real> Builder<Cpu<T>> {
+    /// Checks everything and allocates parameters and gradients, all zero, and states.
+    ///
+    /// # Errors
+    /// A hyperparameter out of its range, a name given twice, or a parameter that no pattern
+    /// matches.
+    pub fn build(mut self) -> Result<Optimizer<Cpu<T>>, Error> {
+        self.check()?;
+        let scale = Scale::new(&self.control);
+        self.over(Cpu { tensors: Vec::new(), scale, grad_norm: 0.0 })
+    }
+}
+
+/// What a step does: the gradients' factor and limit, and each step count's coefficients, if it
+/// takes part.
+struct Step {
+    scaling: [f64; 2],
+    coeffs: Vec<Option<Vec<f64>>>,
+}
+
+impl<T: Real> Optimizer<Cpu<T>> {
+    /// Starts an optimizer; add groups, then build it.
+    pub fn builder() -> Builder<Cpu<T>> {
+        Builder::default()
+    }
+
+    /// Takes one step from the present gradients, on this thread.
+    ///
+    /// # Errors
+    /// None at present; it returns a `Result` as the GPU's step does.
+    pub fn step(&mut self) -> Result<(), Error> {
+        if let Some(Step { scaling, coeffs }) = self.begin_step() {
+            for (tensor, param) in self.engine.tensors.iter_mut().zip(&self.model.params) {
+                let Some(coeffs) = &coeffs[param.count] else { continue };
+                let rule = self.model.groups[param.group].rule.as_ref();
+                tensor.step(rule, coeffs, scaling);
+            }
+        }
+        self.end_step();
+        Ok(())
+    }
+
+    /// Takes one step on all threads of rayon's pool. The result is that of [`Self::step`], bit for
+    /// bit.
+    ///
+    /// # Errors
+    /// None at present; it returns a `Result` as the GPU's step does.
+    #[cfg(feature = "rayon")]
+    pub fn par_step(&mut self) -> Result<(), Error> {
+        use rayon::prelude::*;
+        if let Some(Step { scaling, coeffs }) = self.begin_step() {
+            let model = &self.model;
+            self.engine.tensors.par_iter_mut().zip(&model.params).for_each(|(tensor, param)| {
+                let Some(coeffs) = &coeffs[param.count] else { return };
+                let rule = model.groups[param.group].rule.as_ref();
+                tensor.par_step(rule, coeffs, scaling);
+            });
+        }
+        self.end_step();
+        Ok(())
+    }
+
+    /// Decides about a step and counts it; `None` to skip it.
+    fn begin_step(&mut self) -> Option<Step> {
+        let factor = self.decide()?;
+        self.model.advance();
+        let coeffs = |count: usize| {
+            self.model.counts[count].takes_part().then(|| {
+                let mut coeffs = Vec::new();
+                self.model.coeffs(count, &mut coeffs);
+                coeffs
+            })
+        };
+        let coeffs = (0..self.model.counts.len()).map(coeffs).collect();
+        Some(Step { scaling: [factor, self.control.limit()], coeffs })
+    }
+
+    /// What all gradients are multiplied by, or `None` to skip the step.
+    fn decide(&mut self) -> Option<f64> {
+        if !self.control.decides() {
+            return Some(1.0 / self.control.divisor());
+        }
+        let mut measure = Measure::default();
+        for (param, tensor) in self.engine.tensors.iter().enumerate() {
+            if !self.model.is_frozen(param) {
+                tensor.grad.iter().for_each(|g| measure.add(g.to_f64()));
+            }
+        }
+        let representable = |x| T::from_f64(x).to_f64().is_finite();
+        let decision = self.control.decide(&mut self.engine.scale, &measure, representable);
+        self.engine.grad_norm = decision.norm;
+        (!decision.skip).then_some(decision.factor)
+    }
+
+    /// Zeroes the gradients that the step read, if it is to.
+    fn end_step(&mut self) {
+        if self.control.zero_grad {
+            for (param, tensor) in self.engine.tensors.iter_mut().enumerate() {
+                if !self.model.is_frozen(param) {
+                    tensor.grad.fill(T::default());
+                }
+            }
+        }
+    }
+
+    /// Zeroes all gradients.
+    pub fn zero_grad(&mut self) {
+        self.engine.tensors.iter_mut().for_each(|tensor| tensor.grad.fill(T::default()));
+    }
+
+    /// The loss scale.
+    ///
+    /// # Errors
+    /// The optimizer was built without [`Builder::grad_scaler`].
+    pub fn loss_scale(&self) -> Result<f32, Error> {
+        self.control.scaler().map(|_| self.engine.scale.scale)
+    }
+
+    /// Steps skipped so far.
+    pub fn skipped(&self) -> u64 {
+        self.engine.scale.skipped
+    }
+
+    /// The norm of all gradients of the last step, unscaled and before clipping; the largest
+    /// magnitude where that is clipped. 0 if nothing needed it.
+    pub fn grad_norm(&self) -> f64 {
+        self.engine.grad_norm
+    }
+
+    /// A parameter's elements.
+    ///
+    /// # Errors
+    /// The parameter is unknown.
+    pub fn param(&self, param: impl ParamKey) -> Result<ArrayView1<'_, T>, Error> {
+        Ok(self.engine.tensors[self.model.find(param)?].param.view())
+    }
+
+    /// A gradient's elements, to compute into.
+    ///
+    /// # Errors
+    /// The parameter is unknown.
+    pub fn grad_mut(&mut self, param: impl ParamKey) -> Result<ArrayViewMut1<'_, T>, Error> {
+        let param = self.model.find(param)?;
+        Ok(self.engine.tensors[param].grad.view_mut())
+    }
+
+    /// A state's elements, by PyTorch's name for it.
+    ///
+    /// # Errors
+    /// A name is unknown, or the rule's options leave the state unused.
+    pub fn state(&self, param: impl ParamKey, state: &str) -> Result<ArrayView1<'_, T>, Error> {
+        let param = self.model.find(param)?;
+        let state = self.model.find_state(param, state)?;
+        Ok(self.engine.tensors[param].states[state].view())
+    }
+}

@@ -1,0 +1,44 @@
+//! Building an optimizer on the GPU: checks first, then everything it will ever create there.
+
+use crate::error::Error;
+use crate::gpu::engine::Gpu;
+use crate::optimizer::{Builder, Optimizer};
+
+impl Builder<Gpu> {
+    /// Compiles pipelines with a cache of yours, which spares the driver's compiler at the next
+    /// start.
+    pub fn pipeline_cache(mut self, cache: &wgpu::PipelineCache) -> Self {
+        self.setup = Some(cache.clone());
+        self
+    }
+
+    /// Checks everything, then creates states and bind groups, and compiles every pipeline that
+    /// steps can come to need. It submits nothing.
+    ///
+    /// On Mesa's lavapipe, steps are about a fifth faster on a device with the feature
+    /// `SHADER_INT64`.
+    ///
+    /// # Errors
+    /// A hyperparameter out of its range, a name given twice, a buffer without `STORAGE`, an offset
+    /// or size that does not fit, ranges that overlap, a rule whose WGSL does not fit, a device
+    /// whose limits are too low or whose memory is full. A later build may succeed; the device is
+    /// unharmed.
+    pub fn build(
+        mut self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Result<Optimizer<Gpu>, Error> {
+        self.check()?;
+        let engine = Gpu::new(device, queue, &self.control, self.setup.take())?;
+        let mut optimizer = self.over(engine)?;
+        optimizer.engine.prepare(&optimizer.model, &optimizer.control)?;
+        Ok(optimizer)
+    }
+}
+
+impl Optimizer<Gpu> {
+    /// Starts an optimizer; add groups, then build it.
+    pub fn builder() -> Builder<Gpu> {
+        Builder::default()
+    }
+}

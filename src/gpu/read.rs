@@ -1,0 +1,187 @@
+//! Where an optimizer's arrays are, reading them back, and zeroing gradients.
+
+use crate::control::{Source, Statistics, decode};
+use crate::error::Error;
+use crate::gpu::buffers::{Part, StateOf};
+use crate::gpu::engine::Gpu;
+use crate::gpu::guard::check_usage;
+use crate::gpu::readback::Readback;
+use crate::layout::placement::Placement;
+use crate::model::{Count, Origin, ParamKey};
+use crate::optimizer::Optimizer;
+
+impl Optimizer<Gpu> {
+    /// Where a parameter is: one slice, or more for a parameter of the arena that no single buffer
+    /// can hold.
+    ///
+    /// # Errors
+    /// The parameter is unknown, or its buffers were removed.
+    pub fn param(&self, param: impl ParamKey) -> Result<Vec<wgpu::BufferSlice<'_>>, Error> {
+        let param = self.model.find(param)?;
+        let parts = self.engine.parts(&self.model, param, |placement| &placement.params)?;
+        Ok(parts.iter().map(Part::slice).collect())
+    }
+
+    /// Where a parameter's gradient is; as [`Self::param`].
+    ///
+    /// # Errors
+    /// As [`Self::param`].
+    pub fn grad(&self, param: impl ParamKey) -> Result<Vec<wgpu::BufferSlice<'_>>, Error> {
+        let param = self.model.find(param)?;
+        let parts = self.engine.parts(&self.model, param, |placement| &placement.grads)?;
+        Ok(parts.iter().map(Part::slice).collect())
+    }
+
+    /// Reads a parameter back: copies it, in a submission of its own, after all submissions so far.
+    ///
+    /// # Errors
+    /// The parameter is unknown, your buffer lacks `COPY_SRC` or was removed, or there is no memory
+    /// for the copy.
+    pub fn read_param(&self, param: impl ParamKey) -> Result<Readback, Error> {
+        let param = self.model.find(param)?;
+        self.read(param, &self.engine.parts(&self.model, param, |placement| &placement.params)?)
+    }
+
+    /// Reads a gradient back; as [`Self::read_param`].
+    ///
+    /// # Errors
+    /// As [`Self::read_param`].
+    pub fn read_grad(&self, param: impl ParamKey) -> Result<Readback, Error> {
+        let param = self.model.find(param)?;
+        self.read(param, &self.engine.parts(&self.model, param, |placement| &placement.grads)?)
+    }
+
+    /// Reads a state back, by PyTorch's name for it; as [`Self::read_param`].
+    ///
+    /// # Errors
+    /// As [`Self::read_param`]; or the rule's options leave the state unused.
+    pub fn read_state(&self, param: impl ParamKey, state: &str) -> Result<Readback, Error> {
+        let param = self.model.find(param)?;
+        let state = self.model.find_state(param, state)?;
+        self.read(param, &self.engine.state_parts(&self.model, param, state))
+    }
+
+    fn read(&self, param: usize, parts: &[Part<'_>]) -> Result<Readback, Error> {
+        self.check_usage(param, parts, wgpu::BufferUsages::COPY_SRC)?;
+        let parts: Vec<_> = parts.iter().map(Part::source).collect();
+        let floats = |words: Vec<Vec<u32>>| {
+            words.iter().flatten().copied().map(f32::from_bits).collect::<Vec<f32>>()
+        };
+        Readback::start(&self.engine.device, &self.engine.queue, &parts, floats)
+    }
+
+    /// Refuses a caller's buffer that was made without a usage that is needed.
+    fn check_usage(
+        &self,
+        param: usize,
+        parts: &[Part<'_>],
+        needed: wgpu::BufferUsages,
+    ) -> Result<(), Error> {
+        let name = self.model.name(param);
+        parts.iter().try_for_each(|part| check_usage(name, part.buffer, needed))
+    }
+
+    /// Reads what is known of the latest step: copies it, in a submission of its own, after all
+    /// submissions so far. Norms of each parameter need
+    /// [`statistics`](crate::Builder::statistics), and are gone once parameters were frozen, added
+    /// or moved, until the next step.
+    ///
+    /// # Errors
+    /// The optimizer was built without anything that the GPU decides on: a norm to clip by, skipped
+    /// steps, a scaler or statistics; or there is no memory for the copy.
+    pub fn read_statistics(&self) -> Result<Readback<Statistics>, Error> {
+        let Gpu { device, queue, decision, ready, .. } = &self.engine;
+        let Some(decision) = decision else {
+            return Err(Error::Setting {
+                expected: "an optimizer that was built with `statistics`, `clip_grad_norm`, \
+                           `skip_non_finite` or `grad_scaler`"
+                    .into(),
+                remedy: "Ask for one of them when the optimizer is built".into(),
+            });
+        };
+        let commands = ready.as_ref().map(|ready| &ready.commands);
+        let measured = commands.and_then(|commands| commands.measured.as_ref());
+        let source = |param: usize| {
+            let of = measured.and_then(|measured| measured.of(param));
+            Source {
+                name: self.model.name(param).to_owned(),
+                steps: self.steps_source(param),
+                tensor: of.map(|(tensor, ..)| tensor),
+                blocks: of.map(|(_, first, count)| (first, count)),
+            }
+        };
+        let sources: Vec<_> = (0..self.model.params.len()).map(source).collect();
+        let totals = commands.and_then(|commands| commands.statistics.as_ref());
+        let mut buffers = vec![&decision.report, decision.counted(self.model.recorded())];
+        buffers.extend(totals.iter().flat_map(|totals| [&totals.measures, &totals.changes]));
+        let parts: Vec<_> = buffers.iter().map(|buffer| (*buffer, 0, buffer.size())).collect();
+        Readback::start(device, queue, &parts, move |words| {
+            let sums = match &words[2..] {
+                [measures, changes] => Some([measures.as_slice(), changes]),
+                _ => None,
+            };
+            decode(&words[0], &words[1], sums, &sources)
+        })
+    }
+
+    /// Where a parameter's step count is found: on the device, at an index, unless it was set since
+    /// the latest step.
+    fn steps_source(&self, param: usize) -> Result<usize, u64> {
+        let index = self.model.params[param].count;
+        let Count { origin, steps, .. } = &self.model.counts[index];
+        match origin {
+            Origin::Itself => Ok(index),
+            Origin::Other(index) => Ok(*index),
+            Origin::Host => Err(*steps),
+        }
+    }
+
+    /// Records that all gradients are zeroed, those of frozen parameters too.
+    /// [`Builder::zero_grad`](crate::Builder::zero_grad) does it within the step, for less.
+    ///
+    /// # Errors
+    /// Your gradient buffers lack `COPY_DST`. Nothing is recorded then.
+    pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        let Gpu { layout, buffers, .. } = &self.engine;
+        let grads = |placement: &Placement| buffers.parts(&placement.grads, StateOf::default());
+        let parts: Vec<_> = layout.params.iter().map(grads).collect();
+        for (param, parts) in parts.iter().enumerate() {
+            self.check_usage(param, parts, wgpu::BufferUsages::COPY_DST)?;
+        }
+        let mut last: Option<(&wgpu::Buffer, u64, u64)> = None;
+        let mut clear = |(buffer, start, end): (&wgpu::Buffer, u64, u64)| {
+            encoder.clear_buffer(buffer, start, Some(end - start));
+        };
+        for part in parts.into_iter().flatten() {
+            let (buffer, [offset, end]) = (part.buffer, part.bytes());
+            let is_owned = part.span.buffer.is_owned();
+            last = match last {
+                // Neighbours are cleared together; between those of the arena is only padding.
+                Some((same, start, before))
+                    if same == buffer && (before == offset || (is_owned && before < offset)) =>
+                {
+                    Some((buffer, start, end))
+                }
+                other => {
+                    other.into_iter().for_each(&mut clear);
+                    Some((buffer, offset, end))
+                }
+            };
+        }
+        last.into_iter().for_each(clear);
+        Ok(())
+    }
+
+    /// The loss scale, an f32 at the start of a buffer of 16 bytes that can be bound as a uniform
+    /// or as storage: multiply the loss by it. Steps change it when they run.
+    ///
+    /// # Errors
+    /// The optimizer was built without [`grad_scaler`](crate::Builder::grad_scaler).
+    pub fn loss_scale(&self) -> Result<&wgpu::Buffer, Error> {
+        self.control.scaler()?;
+        match &self.engine.decision {
+            Some(decision) => Ok(&decision.scale),
+            None => Err(Error::device("finding the loss scale", "it has no buffer")),
+        }
+    }
+}

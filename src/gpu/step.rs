@@ -1,0 +1,66 @@
+//! Recording a step.
+
+use crate::error::Error;
+use crate::gpu::engine::{Gpu, Ready};
+use crate::optimizer::Optimizer;
+use std::sync::atomic::Ordering;
+
+impl Optimizer<Gpu> {
+    /// Records one step, in a compute pass of its own.
+    ///
+    /// It reads the gradients as they are when the commands run. What is recorded must be
+    /// submitted: the optimizer counts a step when it records it.
+    ///
+    /// # Errors
+    /// The device could not create what is needed: room for more unfinished steps than ever before,
+    /// or, where parameters were added, moved or frozen, the tables and bind groups for it. Nothing
+    /// is recorded then, and no step counted.
+    pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        self.engine.prepare(&self.model, &self.control)?;
+        let descriptor =
+            wgpu::ComputePassDescriptor { label: Some("wgpu-optim step"), timestamp_writes: None };
+        self.step_in_pass(&mut encoder.begin_compute_pass(&descriptor))
+    }
+
+    /// Records one step into a compute pass of yours; its pipeline and bind groups 0 and 1 stay
+    /// set.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
+        self.engine.prepare(&self.model, &self.control)?;
+        let known = self.engine.arrived();
+        let Gpu { device, queue, ready, request, arrived, .. } = &mut self.engine;
+        let Some(Ready { commands, pages, uploads, first_step }) = ready else {
+            return Err(Error::device("recording a step", "it is not ready"));
+        };
+        let (model, control) = (&mut self.model, &self.control);
+        let slot = uploads.upload(device, queue, model, control, pages, (request, known))?;
+        let number = self.model.recorded();
+        let first = *first_step.get_or_insert(number);
+        // Commands may be dropped, or submitted in another order: the tables are written again
+        // until a step that wrote them is known to have run.
+        let before = if known < first { &commands.first[..] } else { &[] };
+        let mut last = None;
+        for dispatch in before.iter().chain(&commands.recorded) {
+            dispatch.record(pass, uploads, &slot, last);
+            last = Some(dispatch);
+        }
+        // The slot is free again when the commands have run, or were dropped without running.
+        let (in_use, arrived) = (slot.in_use, arrived.clone());
+        pass.on_submitted_work_done(move || {
+            arrived.fetch_max(number, Ordering::AcqRel);
+            drop(in_use);
+        });
+        Ok(())
+    }
+
+    /// Dispatches in a step.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn dispatches(&mut self) -> Result<usize, Error> {
+        let ready = self.engine.prepare(&self.model, &self.control)?;
+        Ok(ready.commands.recorded.len())
+    }
+}

@@ -1,0 +1,253 @@
+//! The layout, cut into dispatches that fit a device's limits.
+
+use crate::layout::geometry::{
+    BLOCK, BLOCKS_PER_WORKGROUP, ELEMENT_BYTES, ELEMENTS_PER_THREAD, Transport,
+};
+use crate::layout::limits::Limits;
+use crate::layout::pages::Slot;
+use crate::layout::placement::{BufferId, Layout, Span};
+use crate::layout::words::words;
+
+/// Bytes of a vec4.
+const VEC4_BYTES: u64 = ELEMENTS_PER_THREAD * ELEMENT_BYTES;
+
+/// Consecutive elements of one parameter that one dispatch updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The parameter's index.
+    pub param: usize,
+    /// The index of its coefficient slot on its page.
+    pub slot: u32,
+    /// The index of the first element within the parameter.
+    pub first: u64,
+    /// How many there are.
+    pub len: u64,
+    /// The index of the first in the dispatch's parameter, gradient and state buffers.
+    pub starts: [u64; 3],
+}
+
+impl Piece {
+    /// Its number of blocks; the last may be part of one.
+    pub fn blocks(&self) -> u64 {
+        self.len.div_ceil(BLOCK)
+    }
+
+    /// The first `len` elements, and the rest.
+    fn split(self, len: u64) -> (Self, Self) {
+        let rest = Self {
+            first: self.first + len,
+            len: self.len - len,
+            starts: self.starts.map(|start| start + len),
+            ..self
+        };
+        (Self { len, ..self }, rest)
+    }
+
+    /// Whether all of it can be reached by whole vec4, in buffers that pad it (`owned`) or do not.
+    fn fits_vec4(&self, owned: bool) -> bool {
+        let aligned = self.starts.iter().all(|start| start.is_multiple_of(ELEMENTS_PER_THREAD));
+        aligned && (owned || self.len.is_multiple_of(ELEMENTS_PER_THREAD))
+    }
+}
+
+/// A range of a buffer, as it is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// The start in bytes, aligned as bindings must be.
+    pub offset: u64,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+impl Window {
+    /// The smallest window from the given byte on that ends at the other.
+    fn new(buffer: BufferId, start: u64, end: u64, alignment: u64) -> Self {
+        let offset = start - start % alignment;
+        // The optimizer's own buffers hold whole vec4, and may be read as such to the end.
+        let end = if buffer.is_owned() { end.next_multiple_of(VEC4_BYTES) } else { end };
+        Self { buffer, offset, size: end - offset }
+    }
+
+    /// The smallest window that holds both.
+    fn union(self, other: Self) -> Self {
+        let offset = self.offset.min(other.offset);
+        let end = (self.offset + self.size).max(other.offset + other.size);
+        Self { buffer: self.buffer, offset, size: end - offset }
+    }
+}
+
+/// One dispatch: windows of a parameter, a gradient and the state buffers, and the pieces in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatch {
+    /// The kernel's index.
+    pub kernel: usize,
+    /// The page of coefficients that it reads.
+    pub page: usize,
+    /// How the elements are reached.
+    pub transport: Transport,
+    /// The windows bound: parameters, gradients, and the one that all states share.
+    pub windows: [Window; 3],
+    /// The pieces, each of whole blocks but for its last.
+    pub pieces: Vec<Piece>,
+    /// Workgroups in x and y.
+    pub grid: [u32; 2],
+}
+
+impl Dispatch {
+    /// Whether parameters and gradients are in one buffer.
+    pub fn shared(&self) -> bool {
+        self.windows[0].buffer == self.windows[1].buffer
+    }
+
+    /// Blocks in all.
+    pub fn blocks(&self) -> u64 {
+        self.pieces.iter().map(Piece::blocks).sum()
+    }
+
+    /// The dispatch's pieces as the table's writers take them, where the table of its blocks starts
+    /// at `first_row`. `sums` gives the place of a piece's first partial sum, and its tensor's
+    /// index.
+    pub(crate) fn piece_words(
+        &self,
+        first_row: u32,
+        sums: impl Fn(&Piece) -> [u32; 2],
+    ) -> impl Iterator<Item = PieceWords> {
+        let mut row = first_row;
+        self.pieces.iter().map(move |piece| {
+            // In range: a window has fewer than 2³² bytes.
+            let [params, grads, states] = std::array::from_fn(|k| {
+                (piece.starts[k] - self.windows[k].offset / ELEMENT_BYTES) as u32
+            });
+            let [partial, tensor] = sums(piece);
+            let (first_row, len, slot) = (row, piece.len as u32, piece.slot);
+            row += piece.blocks() as u32;
+            PieceWords { row: first_row, len, params, grads, states, slot, partial, tensor }
+        })
+    }
+}
+
+words! {
+    /// A piece as `shaders/passes/table.wgsl` reads it.
+    pub(crate) struct PieceWords {
+        /// The row of its first block.
+        row: u32,
+        /// Its number of elements.
+        len: u32,
+        /// Where its elements start, in elements of the dispatch's windows.
+        params: u32,
+        /// The same of its gradient.
+        grads: u32,
+        /// The same of its states.
+        states: u32,
+        /// The index of its coefficient slot.
+        slot: u32,
+        /// The place of its first block's partial sums.
+        partial: u32,
+        /// Its tensor's index.
+        tensor: u32,
+    }
+}
+
+/// Cuts a layout into dispatches. `slots` gives each parameter's coefficients; those without any
+/// are left alone.
+///
+/// Parameters whose buffers and page are shared share a dispatch as long as its windows fit the
+/// limits.
+pub fn plan(layout: &Layout, slots: &[Option<Slot>], limits: &Limits) -> Vec<Dispatch> {
+    let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0 };
+    let taking_part = slots.iter().enumerate().filter_map(|(param, slot)| Some((param, (*slot)?)));
+    let mut order: Vec<_> = taking_part.collect();
+    order.sort_by_key(|&(param, slot)| (slot.kernel, slot.page, layout.place(param)));
+    for (param, slot) in order {
+        let placement = &layout.params[param];
+        let arrays = [&placement.params, &placement.grads, &placement.states];
+        each_common_span(arrays.map(Vec::as_slice), |buffers, first, len, starts| {
+            planner.add(slot, buffers, Piece { param, slot: slot.index, first, len, starts });
+        });
+    }
+    planner.finish()
+}
+
+/// Cuts three arrays' spans into stretches that are consecutive in all three, and passes on their
+/// buffers, first element, length, and starts.
+fn each_common_span(
+    arrays: [&[Span]; 3],
+    mut use_stretch: impl FnMut([BufferId; 3], u64, u64, [u64; 3]),
+) {
+    let mut index = [0; 3];
+    let mut first = 0;
+    while index.iter().zip(arrays).all(|(&i, spans)| i < spans.len()) {
+        let spans: [Span; 3] = std::array::from_fn(|k| arrays[k][index[k]]);
+        let end = spans.map(|span| span.first + span.len).into_iter().min().unwrap_or(first);
+        let starts = spans.map(|span| span.start + (first - span.first));
+        use_stretch(spans.map(|span| span.buffer), first, end - first, starts);
+        for (i, span) in index.iter_mut().zip(spans) {
+            *i += usize::from(span.first + span.len == end);
+        }
+        first = end;
+    }
+}
+
+struct Planner<'a> {
+    limits: &'a Limits,
+    dispatches: Vec<Dispatch>,
+    /// Blocks of the last dispatch.
+    open_blocks: u64,
+}
+
+impl Planner<'_> {
+    /// Adds a stretch of a parameter to the open dispatch, or to new ones where it does not fit.
+    fn add(&mut self, slot: Slot, buffers: [BufferId; 3], piece: Piece) {
+        let most = self.limits.piece_elements();
+        let mut rest = piece;
+        while rest.len > most {
+            let (piece, remainder) = rest.split(most);
+            self.add_piece(slot, buffers, piece);
+            rest = remainder;
+        }
+        self.add_piece(slot, buffers, rest);
+    }
+
+    fn add_piece(&mut self, slot: Slot, buffers: [BufferId; 3], piece: Piece) {
+        let alignment = self.limits.min_storage_buffer_offset_alignment;
+        let windows = std::array::from_fn(|k| {
+            let start = piece.starts[k];
+            let [start, end] = [start, start + piece.len].map(|element| element * ELEMENT_BYTES);
+            Window::new(buffers[k], start, end, alignment)
+        });
+        if let Some(open) = self.dispatches.last_mut() {
+            let same = (open.kernel, open.page) == (slot.kernel, slot.page)
+                && open.windows.map(|w| w.buffer) == buffers;
+            let union: [Window; 3] = std::array::from_fn(|k| open.windows[k].union(windows[k]));
+            let fits = union.iter().all(|w| w.size <= self.limits.binding())
+                && self.open_blocks + piece.blocks() <= self.limits.grid_blocks();
+            if same && fits {
+                open.windows = union;
+                open.pieces.push(piece);
+                self.open_blocks += piece.blocks();
+                return;
+            }
+        }
+        self.open_blocks = piece.blocks();
+        // `finish` sets transport and grid, which depend on all pieces.
+        let (transport, grid) = (Transport::Scalar, [0, 0]);
+        let Slot { kernel, page, .. } = slot;
+        let pieces = vec![piece];
+        self.dispatches.push(Dispatch { kernel, page, transport, windows, pieces, grid });
+    }
+
+    /// Chooses each dispatch's transport and grid.
+    fn finish(mut self) -> Vec<Dispatch> {
+        for dispatch in &mut self.dispatches {
+            let owned = dispatch.windows.iter().all(|window| window.buffer.is_owned());
+            if dispatch.pieces.iter().all(|piece| piece.fits_vec4(owned)) {
+                dispatch.transport = Transport::Vec4;
+            }
+            let workgroups = dispatch.blocks().div_ceil(BLOCKS_PER_WORKGROUP);
+            dispatch.grid = self.limits.grid(workgroups);
+        }
+        self.dispatches
+    }
+}

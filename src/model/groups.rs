@@ -1,0 +1,328 @@
+//! Groups, their rules and parameters, and which step count each parameter has.
+
+use crate::error::Error;
+use crate::model::counts::Count;
+use crate::model::names::{Names, ParamId, ParamKey};
+use crate::model::param::{Param, ParamInfo, Shape};
+use crate::rule::DynRule;
+
+/// Parameters that share a rule's hyperparameters.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) rule: Box<dyn DynRule>,
+    /// What `set_base_lr` multiplies the learning rate by.
+    pub(crate) lr_multiplier: f64,
+}
+
+/// A parameter: its shape, its number of elements, its group and its step count.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) shape: Shape,
+    pub(crate) len: usize,
+    pub(crate) group: usize,
+    pub(crate) count: usize,
+}
+
+/// All groups, parameters and step counts of an optimizer.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) counts: Vec<Count>,
+    pub(crate) params: Vec<Member>,
+    names: Names,
+    /// Steps of the optimizer so far, for the counts' histories.
+    recorded: u64,
+}
+
+impl Model {
+    /// Adds a group; its parameters follow by [`Self::add_param`].
+    pub(crate) fn add_group(
+        &mut self,
+        rule: Box<dyn DynRule>,
+        lr_multiplier: f64,
+    ) -> Result<(), Error> {
+        rule.validate()?;
+        check_multiplier(self.groups.len(), lr_multiplier)?;
+        self.groups.push(Group { rule, lr_multiplier });
+        Ok(())
+    }
+
+    /// Adds a parameter to the last group.
+    pub(crate) fn add_param<P>(&mut self, param: Param<P>) -> Result<(), Error> {
+        let group = self.groups.len().saturating_sub(1);
+        let len = param.elements()?;
+        let Param { name, shape, .. } = param;
+        if let Err(first) = self.names.add(name.clone()) {
+            let first = self.params[first].group;
+            return Err(Error::parameter(
+                &name,
+                "a name that no other parameter has",
+                format!("it in group {first} and again in group {group}"),
+                "Give every parameter its own name, such as the module path and the tensor",
+            ));
+        }
+        let count = self.index_of(self.new_count(group, 0, false));
+        self.counts[count].members += 1;
+        self.params.push(Member { shape, len, group, count });
+        Ok(())
+    }
+
+    /// Takes the last groups and their parameters away, as if they had never been added.
+    pub(crate) fn truncate(&mut self, groups: usize, params: usize) {
+        for param in self.params.drain(params..) {
+            self.counts[param.count].members -= 1;
+            self.names.pop();
+        }
+        self.groups.truncate(groups);
+    }
+
+    /// Freezes a parameter or thaws it; whether that changed anything.
+    pub(crate) fn freeze(&mut self, param: usize, frozen: bool) -> bool {
+        let old = self.params[param].count;
+        if self.counts[old].frozen == frozen {
+            return false;
+        }
+        let mut count = self.counts[old].copy_of(old);
+        count.frozen = frozen;
+        self.recount(param, count);
+        true
+    }
+
+    /// Sets the number of steps that a parameter has behind it.
+    pub(crate) fn set_steps(&mut self, param: usize, steps: u64) {
+        let frozen = self.is_frozen(param);
+        let count = self.new_count(self.params[param].group, steps, frozen);
+        self.recount(param, count);
+    }
+
+    /// Moves a parameter to another group; its step count stays.
+    pub(crate) fn move_to_group(&mut self, param: usize, group: usize) {
+        let Member { group: old_group, count, .. } = self.params[param];
+        if old_group != group {
+            let moved = self.counts[count].copy_of(count).in_group(group);
+            self.params[param].group = group;
+            self.recount(param, moved);
+        }
+    }
+
+    /// Takes every count that is not frozen one step further.
+    pub(crate) fn advance(&mut self) {
+        self.recorded += 1;
+        for count in &mut self.counts {
+            if count.record(self.recorded) {
+                self.groups[count.group].rule.advance(count.steps, &mut count.scalars);
+            }
+        }
+    }
+
+    /// How many steps were recorded so far.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Appends the coefficients of a count's latest step.
+    pub(crate) fn coeffs(&self, count: usize, coeffs: &mut Vec<f64>) {
+        let Count { group, steps, scalars, .. } = &self.counts[count];
+        self.groups[*group].rule.coeffs(*steps, scalars, coeffs);
+    }
+
+    pub(crate) fn is_frozen(&self, param: usize) -> bool {
+        self.counts[self.params[param].count].frozen
+    }
+
+    pub(crate) fn steps(&self, param: usize) -> u64 {
+        self.counts[self.params[param].count].steps
+    }
+
+    /// A count with so many steps behind it.
+    fn new_count(&self, group: usize, steps: u64, frozen: bool) -> Count {
+        let rule = &self.groups[group].rule;
+        let mut scalars: Vec<_> = rule.scalars().iter().map(|scalar| scalar.value).collect();
+        if !scalars.is_empty() {
+            (1..=steps).for_each(|step| rule.advance(step, &mut scalars));
+        }
+        Count::new(group, steps, scalars, frozen)
+    }
+
+    /// The index of a count that agrees with this one, which is added if there is none.
+    fn index_of(&mut self, count: Count) -> usize {
+        let agrees = |known: &Count| known.members > 0 && known.agrees(&count);
+        if let Some(index) = self.counts.iter().position(agrees) {
+            return index;
+        }
+        match self.counts.iter().position(Count::is_free) {
+            Some(index) => {
+                self.counts[index] = count;
+                index
+            }
+            None => {
+                self.counts.push(count);
+                self.counts.len() - 1
+            }
+        }
+    }
+
+    /// Gives a parameter another count.
+    fn recount(&mut self, param: usize, count: Count) {
+        // The old count keeps its member until the new one has its index: it must not be free yet.
+        let count = self.index_of(count);
+        let old = std::mem::replace(&mut self.params[param].count, count);
+        self.counts[count].members += 1;
+        self.counts[old].members -= 1;
+    }
+
+    /// A parameter's index.
+    pub(crate) fn find(&self, param: impl ParamKey) -> Result<usize, Error> {
+        param.find(&self.names)
+    }
+
+    /// The indices of parameters, all or, if one is unknown, none.
+    pub(crate) fn find_all(
+        &self,
+        params: impl IntoIterator<Item = impl ParamKey>,
+    ) -> Result<Vec<usize>, Error> {
+        params.into_iter().map(|param| self.find(param)).collect()
+    }
+
+    /// A parameter's name.
+    pub(crate) fn name(&self, param: usize) -> &str {
+        self.names.get(param)
+    }
+
+    /// A parameter's handle.
+    pub(crate) fn id(&self, param: usize) -> ParamId {
+        self.names.id(param)
+    }
+
+    /// What is known of a parameter.
+    pub(crate) fn info(&self, param: usize) -> ParamInfo<'_> {
+        let Member { shape, len, group, .. } = &self.params[param];
+        ParamInfo {
+            id: self.id(param),
+            name: self.name(param),
+            shape,
+            elements: *len,
+            group: *group,
+            steps: self.steps(param),
+            is_frozen: self.is_frozen(param),
+        }
+    }
+
+    /// The rule of a parameter.
+    pub(crate) fn rule_of(&self, param: usize) -> &dyn DynRule {
+        self.groups[self.params[param].group].rule.as_ref()
+    }
+
+    /// A state's index among those in use by a parameter's rule.
+    pub(crate) fn find_state(&self, param: usize, state: &str) -> Result<usize, Error> {
+        let rule = self.rule_of(param);
+        let states = rule.states();
+        states.iter().position(|s| s.name == state).ok_or_else(|| {
+            let known: Vec<_> = states.iter().map(|s| s.name).collect();
+            Error::parameter(
+                self.name(param),
+                format!("a state that {} keeps with its present options", rule.name()),
+                format!("`{state}`"),
+                format!("It keeps: [{}]", known.join(", ")),
+            )
+        })
+    }
+
+    /// Refuses values of the wrong number for a parameter.
+    pub(crate) fn check_len(&self, param: usize, found: usize) -> Result<(), Error> {
+        let Member { len, shape, .. } = &self.params[param];
+        if *len == found {
+            return Ok(());
+        }
+        Err(Error::parameter(
+            self.name(param),
+            format!("{len} values, of shape {:?}", shape.sizes()),
+            format!("{found} values"),
+            "Pass all elements of the tensor, in row-major order",
+        ))
+    }
+
+    pub(crate) fn get(&self, group: usize) -> Result<&Group, Error> {
+        self.groups.get(group).ok_or_else(|| {
+            Error::group(
+                group,
+                format!("an index below {}, the number of groups", self.groups.len()),
+                group,
+                "Groups are counted from 0 in the order they were added",
+            )
+        })
+    }
+
+    pub(crate) fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
+        let rule = with_lr(self.get(group)?, lr)?;
+        self.groups[group].rule = rule;
+        Ok(())
+    }
+
+    /// Sets every group's learning rate to its multiple of this one.
+    pub(crate) fn set_base_lr(&mut self, lr: f64) -> Result<(), Error> {
+        let scaled = |group: &Group| with_lr(group, lr * group.lr_multiplier);
+        // All are checked before any is changed.
+        let rules: Vec<_> = self.groups.iter().map(scaled).collect::<Result<_, _>>()?;
+        for (group, rule) in self.groups.iter_mut().zip(rules) {
+            group.rule = rule;
+        }
+        Ok(())
+    }
+
+    /// Replaces a group's hyperparameters. What decides the kernel and the states must stay.
+    pub(crate) fn set_rule(&mut self, group: usize, rule: Box<dyn DynRule>) -> Result<(), Error> {
+        let old = kernel(self.get(group)?.rule.as_ref());
+        let new = kernel(rule.as_ref());
+        if old != new {
+            return Err(Error::group(
+                group,
+                format!("{old}, as the optimizer was built"),
+                new,
+                "Change numbers only; to change rule or options, build another optimizer",
+            ));
+        }
+        rule.validate()?;
+        self.groups[group].rule = rule;
+        Ok(())
+    }
+
+    /// Refuses to move a parameter to a group whose rule keeps other states.
+    pub(crate) fn check_move(&self, param: usize, group: usize) -> Result<(), Error> {
+        let old = kernel(self.rule_of(param));
+        let new = kernel(self.get(group)?.rule.as_ref());
+        if old == new {
+            return Ok(());
+        }
+        Err(Error::parameter(
+            self.name(param),
+            format!("a group of its own rule and options, {old}"),
+            format!("group {group}, {new}"),
+            "Its states mean nothing to another rule: add it to a new optimizer instead",
+        ))
+    }
+}
+
+/// What decides a rule's kernel and states, for messages and to compare.
+fn kernel(rule: &dyn DynRule) -> String {
+    format!("{} with {:?}", rule.name(), rule.options())
+}
+
+/// A group's rule with another learning rate.
+fn with_lr(group: &Group, lr: f64) -> Result<Box<dyn DynRule>, Error> {
+    let mut rule = group.rule.boxed();
+    rule.set_lr(lr);
+    rule.validate().map(|()| rule)
+}
+
+fn check_multiplier(group: usize, multiplier: f64) -> Result<(), Error> {
+    if multiplier.is_finite() && multiplier >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::group(
+        group,
+        "a learning-rate multiplier that is a finite number of at least 0",
+        multiplier,
+        "Give such a number; 1 leaves the learning rate as it is",
+    ))
+}

@@ -1,0 +1,15 @@
+//! Who takes part in a step: parameters, groups, step counts, names. What every optimizer keeps,
+//! wherever it computes.
+
+mod counts;
+mod groups;
+mod names;
+mod param;
+pub mod pattern;
+mod values;
+
+pub(crate) use counts::{Count, Origin};
+pub use groups::Model;
+pub use names::{ParamId, ParamKey};
+pub use param::{Param, ParamInfo, Shape};
+pub use values::Values;

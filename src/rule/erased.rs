@@ -1,0 +1,176 @@
+//! A rule whose type was erased, so that an optimizer can hold rules of many types.
+
+use crate::error::Error;
+use crate::rule::around::{Around, Scaling};
+use crate::rule::fields::Fields;
+use crate::rule::formula::{MAX_STATES, MAX_SUMS, Pass, Rule, StateInit, SumInit};
+use crate::rule::loops::{sum_run, update_run};
+use crate::rule::number::Step;
+use crate::rule::program::Program;
+use crate::rule::run::{AnyRun, AnyView};
+use std::fmt::Debug;
+
+/// A [`Rule`] whose type was erased, as optimizers hold it. Every rule is one.
+pub trait DynRule: Debug + Send + Sync {
+    /// [`Rule::NAME`].
+    fn name(&self) -> &'static str;
+    /// [`Rule::WGSL`].
+    fn wgsl(&self) -> &'static str;
+    /// [`Rule::lr`].
+    fn lr(&self) -> f64;
+    /// [`Rule::set_lr`].
+    fn set_lr(&mut self, lr: f64);
+    /// [`Rule::validate`]; and that the rule has no more states and sums than an optimizer can give
+    /// it, and that [`Rule::before`] and [`Rule::after`] are numbers that a step can use.
+    ///
+    /// # Errors
+    /// As said.
+    fn validate(&self) -> Result<(), Error>;
+    /// [`Rule::options`].
+    fn options(&self) -> Vec<(&'static str, bool)>;
+    /// The states in use.
+    fn states(&self) -> Vec<StateInit>;
+    /// The names of all states, used or not.
+    fn state_names(&self) -> &'static [&'static str];
+    /// The names of the rule's coefficients.
+    fn coeff_names(&self) -> &'static [&'static str];
+    /// [`Rule::Sums`].
+    fn sums(&self) -> Vec<SumInit>;
+    /// The passes of a step, in order.
+    fn passes(&self) -> Vec<Pass> {
+        let sum = (!self.sums().is_empty()).then_some(Pass::Sum);
+        sum.into_iter().chain([Pass::Update]).collect()
+    }
+    /// [`Rule::scalars`].
+    fn scalars(&self) -> Vec<StateInit>;
+    /// [`Rule::advance`].
+    fn advance(&self, step: u64, scalars: &mut [f64]);
+    /// Appends one step's coefficients: those of [`Rule::before`] and [`Rule::after`] first, then
+    /// the rule's own.
+    fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>);
+    /// [`Rule::with_sums`], in place.
+    fn with_sums(&self, coeffs: &mut [f64], sums: &[f64]);
+    /// The coefficients as a program of the step, advance included; it replaces what the program
+    /// was.
+    ///
+    /// # Errors
+    /// It is too long.
+    fn record(&self, program: &mut Program) -> Result<(), Error>;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn DynRule>;
+    /// One step of a run of elements, with these coefficients and what was decided: the gradients'
+    /// factor and limit.
+    #[doc(hidden)]
+    fn update_run(&self, coeffs: &[f64], scaling: [f64; 2], run: AnyRun<'_>);
+    /// What a run of elements adds to each sum: their sum, or the sum of their squares for a norm.
+    #[doc(hidden)]
+    fn sum_run(&self, coeffs: &[f64], scaling: [f64; 2], view: AnyView<'_>) -> [f64; MAX_SUMS];
+}
+
+impl<R: Rule> From<R> for Box<dyn DynRule> {
+    fn from(rule: R) -> Self {
+        Box::new(rule)
+    }
+}
+
+/// How many numbers come before a rule's own coefficients.
+const AROUND: usize = <Around<f64> as Fields<f64>>::NAMES.len();
+
+/// Refuses a rule with more of something than there is room for.
+fn at_most(rule: &str, most: usize, found: usize, what: &str) -> Result<(), Error> {
+    if found <= most {
+        return Ok(());
+    }
+    Err(Error::rule(rule, format!("it has {found} {what}, but a rule may have at most {most}")))
+}
+
+fn around<R: Rule>(rule: &R) -> Around<f64> {
+    Around::new(rule.before(), rule.after())
+}
+
+impl<R: Rule> DynRule for R {
+    fn name(&self) -> &'static str {
+        R::NAME
+    }
+    fn wgsl(&self) -> &'static str {
+        R::WGSL
+    }
+    fn lr(&self) -> f64 {
+        Rule::lr(self)
+    }
+    fn set_lr(&mut self, lr: f64) {
+        Rule::set_lr(self, lr);
+    }
+    fn validate(&self) -> Result<(), Error> {
+        at_most(R::NAME, MAX_STATES, self.state_names().len(), "states")?;
+        at_most(R::NAME, MAX_SUMS, DynRule::sums(self).len(), "sums")?;
+        Rule::validate(self)?;
+        around(self).validate(R::NAME)
+    }
+    fn options(&self) -> Vec<(&'static str, bool)> {
+        Rule::options(self)
+    }
+    fn states(&self) -> Vec<StateInit> {
+        let names = self.state_names();
+        let mut states = Vec::new();
+        self.initial_state().each(|k, value| {
+            states.extend(value.map(|value| StateInit { name: names[k], value }));
+        });
+        states
+    }
+    fn state_names(&self) -> &'static [&'static str] {
+        <R::State<f64> as Fields<f64>>::NAMES
+    }
+    fn coeff_names(&self) -> &'static [&'static str] {
+        <R::Coeffs<f64> as Fields<f64>>::NAMES
+    }
+    fn sums(&self) -> Vec<SumInit> {
+        let names = <R::Sums<f64> as Fields<f64>>::NAMES;
+        let mut sums = Vec::new();
+        R::sum_kinds().each(|k, kind| sums.push(SumInit { name: names[k], kind }));
+        sums
+    }
+    fn scalars(&self) -> Vec<StateInit> {
+        Rule::scalars(self)
+    }
+    fn advance(&self, step: u64, scalars: &mut [f64]) {
+        Rule::advance(self, Step::new(step as f64), scalars);
+    }
+    fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>) {
+        around(self).each(|_, x| out.push(x));
+        Rule::coeffs(self, Step::new(step as f64), scalars).each(|_, x| out.push(x));
+    }
+    fn with_sums(&self, coeffs: &mut [f64], sums: &[f64]) {
+        let own = &mut coeffs[AROUND..];
+        let shared = R::Coeffs::from_fn(|k| own[k]);
+        Rule::with_sums(self, shared, &R::Sums::from_fn(|k| sums[k])).each(|k, x| own[k] = x);
+    }
+    fn record(&self, program: &mut Program) -> Result<(), Error> {
+        let tape = program.restart();
+        let step = tape.step();
+        let count = Rule::scalars(self).len();
+        let mut scalars: Vec<_> = (0..count).map(|index| tape.input(index)).collect();
+        Rule::advance(self, step, &mut scalars);
+        around(self).each(|_, x| program.coeff(x.into()));
+        Rule::coeffs(self, step, &scalars).each(|_, x| program.coeff(x));
+        scalars.into_iter().for_each(|scalar| program.scalar(&tape, scalar));
+        program.finish(R::NAME, tape)
+    }
+    fn boxed(&self) -> Box<dyn DynRule> {
+        Box::new(self.clone())
+    }
+    fn update_run(&self, coeffs: &[f64], scaling: [f64; 2], run: AnyRun<'_>) {
+        let scaling = Scaling::from_fn(|k| scaling[k]);
+        match run {
+            AnyRun::F32(run) => update_run(self, coeffs, &scaling, run),
+            AnyRun::F64(run) => update_run(self, coeffs, &scaling, run),
+        }
+    }
+    fn sum_run(&self, coeffs: &[f64], scaling: [f64; 2], view: AnyView<'_>) -> [f64; MAX_SUMS] {
+        let scaling = Scaling::from_fn(|k| scaling[k]);
+        match view {
+            AnyView::F32(view) => sum_run(self, coeffs, &scaling, &view),
+            AnyView::F64(view) => sum_run(self, coeffs, &scaling, &view),
+        }
+    }
+}

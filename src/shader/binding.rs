@@ -1,0 +1,165 @@
+//! What kernels bind: one list a kernel, from which come its WGSL declarations, its bind group
+//! layouts, the number of storage buffers it needs, and, by resource, the buffers that are bound.
+
+use crate::layout::geometry::Transport;
+use std::fmt::Write;
+
+/// Something that kernels bind, by what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// A row for each block of a dispatch.
+    Table,
+    /// Each block's place among the partial sums, and its tensor's index.
+    Tensors,
+    /// Parameters.
+    Params,
+    /// Gradients.
+    Grads,
+    /// The n-th state in use.
+    State(usize),
+    /// What a rule's sums came to, a tensor each.
+    Totals,
+    /// Partial sums, a block each, that the kernel writes.
+    Partials,
+    /// The verdict about the step.
+    Verdict,
+    /// A page of coefficient slots.
+    Page,
+    /// The pieces of which a table is made.
+    Pieces,
+    /// Where to look for a row's piece.
+    Nearest,
+    /// Which parts are added up to one.
+    Rows,
+    /// What is added up.
+    Parts,
+    /// What it came to.
+    Sums,
+    /// Measures of all gradients, in a few entries.
+    Gathered,
+    /// The loss scale.
+    LossScale,
+    /// What the host may read about the step.
+    Report,
+    /// Step counts.
+    Counts,
+    /// The buffer of step counts before it grew.
+    Outgrown,
+    /// The verdict and all pages of coefficients, as the deciding kernel writes them.
+    Coeffs,
+    /// What the host asks of the step.
+    Request,
+}
+
+/// How a kernel uses a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// A storage buffer, read.
+    Read,
+    /// A storage buffer, read and written.
+    ReadWrite,
+    /// A uniform buffer.
+    Uniform,
+}
+
+/// The bind group of a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// What stays from step to step.
+    Fixed = 0,
+    /// What each step uploads, at a dynamic offset.
+    Upload = 1,
+}
+
+/// One binding of a kernel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binding {
+    /// What is bound.
+    pub resource: Resource,
+    /// How it is used.
+    pub access: Access,
+    /// Its name in the WGSL.
+    pub name: String,
+    /// Its WGSL type.
+    ty: String,
+    /// How its elements are loaded and stored, if it is an array of elements.
+    accessor: Option<&'static str>,
+}
+
+impl Binding {
+    /// A binding of this WGSL type.
+    pub(crate) fn new(
+        resource: Resource,
+        access: Access,
+        name: impl Into<String>,
+        ty: impl Into<String>,
+    ) -> Self {
+        Self { resource, access, name: name.into(), ty: ty.into(), accessor: None }
+    }
+
+    /// An array of f32 elements, with its functions `load_NAME` and, if written, `store_NAME`.
+    pub(crate) fn elements(
+        resource: Resource,
+        access: Access,
+        name: impl Into<String>,
+        transport: Transport,
+    ) -> Self {
+        let (ty, accessor) = match transport {
+            Transport::Vec4 => {
+                ("array<vec4<f32>>", include_str!("../../shaders/formats/f32.vec4.wgsl"))
+            }
+            Transport::U64 => {
+                ("array<vec2<u64>>", include_str!("../../shaders/formats/f32.u64.wgsl"))
+            }
+            Transport::Scalar => {
+                ("array<f32>", include_str!("../../shaders/formats/f32.scalar.wgsl"))
+            }
+        };
+        Self { accessor: Some(accessor), ..Self::new(resource, access, name, ty) }
+    }
+
+    /// The group it belongs to.
+    pub fn group(&self) -> Group {
+        match self.resource {
+            Resource::Verdict | Resource::Page | Resource::Request => Group::Upload,
+            _ => Group::Fixed,
+        }
+    }
+
+    /// Its functions, if it is an array of elements, to be linked with a flag for what is written.
+    pub(crate) fn accessor(&self) -> Option<String> {
+        Some(self.accessor?.replace("ARRAY", &self.name))
+    }
+
+    /// The flag of an array of elements that is written.
+    pub(crate) fn written_flag(&self) -> Option<String> {
+        (self.access == Access::ReadWrite).then(|| format!("{}_is_written", self.name))
+    }
+}
+
+/// The bindings of a group, each with its number.
+pub fn in_group(bindings: &[Binding], group: Group) -> impl Iterator<Item = (u32, &Binding)> {
+    (0..).zip(bindings.iter().filter(move |binding| binding.group() == group))
+}
+
+/// How many storage buffers these are.
+pub fn storage_buffers(bindings: &[Binding]) -> u64 {
+    bindings.iter().filter(|binding| binding.access != Access::Uniform).count() as u64
+}
+
+/// The WGSL declarations.
+pub(crate) fn declarations(bindings: &[Binding]) -> String {
+    let mut text = String::new();
+    for group in [Group::Fixed, Group::Upload] {
+        for (number, Binding { access, name, ty, .. }) in in_group(bindings, group) {
+            let space = match access {
+                Access::Read => "storage, read",
+                Access::ReadWrite => "storage, read_write",
+                Access::Uniform => "uniform",
+            };
+            let group = group as u32;
+            let _ = writeln!(text, "@group({group}) @binding({number}) var<{space}> {name}: {ty};");
+        }
+    }
+    text
+}

@@ -1,0 +1,389 @@
+//! Every kernel, as data: the file with its entry point, its flags, and its list of bindings.
+
+use crate::control::{COUNTS_WGSL, MAX_SCALE, Report, RequestHeader, Verdict};
+use crate::error::Error;
+use crate::layout::geometry::{Exchange, Transport};
+use crate::layout::limits::Limits;
+use crate::layout::pages::Slots;
+use crate::layout::plan::PieceWords;
+use crate::layout::words::Words;
+use crate::rule::{DynRule, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS};
+use crate::shader::binding::{Access, Binding, Resource};
+use crate::shader::check;
+use crate::shader::glue;
+use crate::shader::link::{Kernel, RULE, Shader};
+
+/// What update kernels do beside updating. What is not asked for is not in the kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Extras {
+    /// Gradients are clamped, element by element.
+    pub clamp: bool,
+    /// A step may be skipped.
+    pub skip: bool,
+    /// Gradients are zeroed as they are read.
+    pub zero_grad: bool,
+    /// The squares of the parameters and of their changes are summed up.
+    pub statistics: Option<Exchange>,
+}
+
+/// A kernel of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RuleKernel {
+    /// Its sum pass.
+    Sum {
+        /// How threads reach elements.
+        transport: Transport,
+        /// How many coefficient slots its page has.
+        slots: Slots,
+        /// Whether gradients are clamped, element by element.
+        clamp: bool,
+        /// How threads exchange their sums.
+        exchange: Exchange,
+    },
+    /// Its update.
+    Update {
+        /// How threads reach elements.
+        transport: Transport,
+        /// How many coefficient slots its page has.
+        slots: Slots,
+        /// Whether parameters and gradients are in one buffer: WebGPU then wants both bound for
+        /// writing.
+        shared: bool,
+        /// What it does beside.
+        extras: Extras,
+    },
+}
+
+/// What is added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SumOf {
+    /// Measures of gradients.
+    Measures,
+    /// So many sums.
+    Sums(usize),
+}
+
+impl SumOf {
+    /// Bytes of an entry.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Measures => 32,
+            Self::Sums(sums) => 16 * sums as u64,
+        }
+    }
+}
+
+/// Sums of squares that statistics keep of each tensor: of its elements, and of their changes.
+pub const CHANGED_SUMS: usize = 2;
+
+/// A kernel that is the same for every rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fixed {
+    /// Measures gradients.
+    Measure {
+        /// How threads reach elements.
+        transport: Transport,
+        /// How threads exchange their measures.
+        exchange: Exchange,
+    },
+    /// Adds up partial sums, tensor by tensor.
+    AddUp(SumOf),
+    /// Adds up all measures to a few.
+    Gather,
+    /// Decides about a step.
+    Decide,
+    /// Copies step counts to a larger buffer.
+    Grow,
+    /// Writes the tables of blocks, with the blocks' tensors if something is summed up.
+    Table {
+        /// Whether something is.
+        tensors: bool,
+    },
+}
+
+/// Links a kernel of a rule.
+///
+/// # Errors
+/// The rule's WGSL declares other coefficients, states, sums or options than its Rust side, or a
+/// name that the kernel uses.
+pub fn rule_kernel(
+    rule: &dyn DynRule,
+    kernel: RuleKernel,
+    limits: &Limits,
+) -> Result<Shader, Error> {
+    let kernel = match kernel {
+        RuleKernel::Sum { transport, slots, clamp, exchange } => {
+            sum(rule, transport, slots, clamp, exchange, limits)
+        }
+        RuleKernel::Update { transport, slots, shared, extras } => {
+            update(rule, transport, slots, shared, extras, limits)
+        }
+    };
+    let shader = kernel.link();
+    check::check(rule, &shader)?;
+    Ok(shader)
+}
+
+/// What the kernels of a rule have in common: its text, its options, and what they read.
+fn of_rule(
+    rule: &dyn DynRule,
+    transport: Transport,
+    slots: Slots,
+    limits: &Limits,
+    stores: bool,
+) -> Kernel {
+    let access = if stores { Access::ReadWrite } else { Access::Read };
+    let mut bindings =
+        vec![table(transport), Binding::elements(Resource::Params, access, "params", transport)];
+    for (index, state) in rule.states().iter().enumerate() {
+        let name = format!("state_{}", state.name);
+        bindings.push(Binding::elements(Resource::State(index), access, name, transport));
+    }
+    bindings.extend(page_bindings());
+    let flag = |(name, on): (&'static str, bool)| (name, f64::from(u8::from(on)));
+    Kernel {
+        constants: vec![("SLOTS", slots.count(rule, limits))],
+        texts: vec![(RULE, rule.wgsl().to_owned()), ("states", glue::states(rule, stores))],
+        structs: vec![Verdict::WGSL],
+        bindings,
+        overrides: rule.options().into_iter().map(flag).collect(),
+        ..flags_of(transport)
+    }
+}
+
+/// What the kernels of a rule bind of a step's upload.
+pub fn page_bindings() -> [Binding; 2] {
+    [
+        Binding::new(Resource::Verdict, Access::Uniform, "verdict", "Verdict"),
+        Binding::new(Resource::Page, Access::Uniform, "page", "array<Slot, SLOTS>"),
+    ]
+}
+
+/// What the deciding kernel binds of it.
+pub fn request_binding() -> Binding {
+    Binding::new(Resource::Request, Access::Read, "request", "Request")
+}
+
+impl Kernel {
+    /// Lets so many threads share a block and exchange their sums.
+    fn exchange(&mut self, exchange: Exchange, threads: u64) {
+        self.threads = Some(threads);
+        self.flags.push(match exchange {
+            Exchange::Memory => "memory",
+            Exchange::Subgroups => "subgroups",
+        });
+    }
+}
+
+/// The flags of a transport.
+fn flags_of(transport: Transport) -> Kernel {
+    let flags = if transport == Transport::U64 { vec!["u64"] } else { Vec::new() };
+    Kernel { flags, ..Kernel::default() }
+}
+
+fn table(transport: Transport) -> Binding {
+    let ty = if transport == Transport::U64 { "array<vec2<u64>>" } else { "array<vec4<u32>>" };
+    Binding::new(Resource::Table, Access::Read, "table", ty)
+}
+
+fn tensors(access: Access) -> Binding {
+    Binding::new(Resource::Tensors, access, "tensors", "array<vec2<u32>>")
+}
+
+fn partials(ty: &str) -> Binding {
+    Binding::new(Resource::Partials, Access::ReadWrite, "partials", format!("array<{ty}>"))
+}
+
+fn update(
+    rule: &dyn DynRule,
+    transport: Transport,
+    slots: Slots,
+    shared: bool,
+    extras: Extras,
+    limits: &Limits,
+) -> Kernel {
+    let Extras { clamp, skip, zero_grad, statistics } = extras;
+    let sums = rule.sums();
+    let has_sums = !sums.is_empty();
+    let mut kernel = of_rule(rule, transport, slots, limits, true);
+    let access = if shared || zero_grad { Access::ReadWrite } else { Access::Read };
+    kernel.bindings.push(Binding::elements(Resource::Grads, access, "grads", transport));
+    if has_sums || statistics.is_some() {
+        kernel.bindings.push(tensors(Access::Read));
+    }
+    if has_sums {
+        let totals = Binding::new(Resource::Totals, Access::Read, "totals", "array<Total>");
+        kernel.bindings.push(totals);
+    }
+    if let Some(exchange) = statistics {
+        kernel.bindings.push(partials("Summand"));
+        kernel.exchange(exchange, exchange.threads_to_sum());
+    }
+    // Sums are added up in one order, whatever the transport, so that placement changes no bit.
+    let strided = transport == Transport::Scalar && statistics.is_none();
+    let flags = [
+        ("clamp", clamp),
+        ("skip", skip),
+        ("zero_grad", zero_grad),
+        ("statistics", statistics.is_some()),
+        ("sums", has_sums),
+        ("strided", strided),
+    ];
+    kernel.flags.extend(flags.iter().filter(|(_, on)| *on).map(|(flag, _)| *flag));
+    if has_sums {
+        kernel.texts.push(("tensor_coeffs", glue::tensor_coeffs(&sums)));
+    }
+    kernel.texts.push(("summand", glue::summand(CHANGED_SUMS)));
+    kernel.label = format!("the update of {}", rule.name());
+    kernel.file = "update";
+    kernel
+}
+
+fn sum(
+    rule: &dyn DynRule,
+    transport: Transport,
+    slots: Slots,
+    clamp: bool,
+    exchange: Exchange,
+    limits: &Limits,
+) -> Kernel {
+    let sums = rule.sums();
+    let mut kernel = of_rule(rule, transport, slots, limits, false);
+    kernel.bindings.push(Binding::elements(Resource::Grads, Access::Read, "grads", transport));
+    kernel.bindings.push(tensors(Access::Read));
+    kernel.bindings.push(partials("Summand"));
+    kernel.flags.extend(clamp.then_some("clamp"));
+    kernel.exchange(exchange, exchange.threads_to_sum());
+    kernel.texts.push(("rule_summand", glue::rule_summand(&sums)));
+    kernel.texts.push(("summand", glue::summand(sums.len())));
+    kernel.label = format!("the sums of {}", rule.name());
+    kernel.file = "sum";
+    kernel
+}
+
+/// Links a kernel that is the same for every rule.
+pub fn fixed(kernel: Fixed) -> Shader {
+    match kernel {
+        Fixed::Measure { transport, exchange } => measure(transport, exchange),
+        Fixed::AddUp(of) => add_up(of),
+        Fixed::Gather => gather(),
+        Fixed::Decide => decide(),
+        Fixed::Grow => grow(),
+        Fixed::Table { tensors } => table_writer(tensors),
+    }
+    .link()
+}
+
+fn measure(transport: Transport, exchange: Exchange) -> Kernel {
+    let mut kernel = flags_of(transport);
+    kernel.label = "the measure of gradients".into();
+    kernel.file = "measure";
+    kernel.flags.push("measures");
+    kernel.exchange(exchange, exchange.threads_to_measure());
+    kernel.bindings = vec![
+        table(transport),
+        Binding::elements(Resource::Grads, Access::Read, "grads", transport),
+        tensors(Access::Read),
+        partials("Measure"),
+    ];
+    kernel
+}
+
+fn add_up(of: SumOf) -> Kernel {
+    let mut kernel = summing(of);
+    kernel.label = "the addition of partial sums".into();
+    kernel.file = "add_up";
+    kernel
+        .bindings
+        .insert(0, Binding::new(Resource::Rows, Access::Read, "rows", "array<vec2<u32>>"));
+    kernel
+}
+
+fn gather() -> Kernel {
+    let mut kernel = summing(SumOf::Measures);
+    kernel.label = "the addition of measures".into();
+    kernel.file = "gather";
+    kernel
+}
+
+/// What kernels that add up have in common.
+fn summing(of: SumOf) -> Kernel {
+    let mut kernel = Kernel {
+        bindings: vec![
+            Binding::new(Resource::Parts, Access::Read, "parts", "array<Summand>"),
+            Binding::new(Resource::Sums, Access::ReadWrite, "totals", "array<Summand>"),
+        ],
+        ..Kernel::default()
+    };
+    match of {
+        SumOf::Measures => kernel.flags.push("measures"),
+        SumOf::Sums(sums) => kernel.texts.push(("summand", glue::summand(sums))),
+    }
+    kernel
+}
+
+fn decide() -> Kernel {
+    let storage = |resource, access, name, ty: &str| Binding::new(resource, access, name, ty);
+    Kernel {
+        label: "the decision about a step".into(),
+        file: "decide",
+        flags: vec!["measures"],
+        constants: vec![
+            ("MAX_INSTRUCTIONS", MAX_INSTRUCTIONS as u64),
+            ("MAX_SCALARS", MAX_SCALARS as u64),
+            ("MAX_INPUTS", MAX_INPUTS as u64),
+            ("MAX_OUTPUTS", MAX_OUTPUTS as u64),
+            ("MAX_SCALE", MAX_SCALE.to_bits().into()),
+        ],
+        structs: vec![
+            Report::WGSL,
+            RequestHeader::WGSL,
+            "struct Request {\n    head: RequestHeader,\n    words: array<u32>,\n}\n",
+            COUNTS_WGSL,
+        ],
+        bindings: vec![
+            storage(Resource::Gathered, Access::Read, "gathered", "array<Measure>"),
+            storage(Resource::LossScale, Access::ReadWrite, "loss_scale", "array<u32>"),
+            storage(Resource::Report, Access::ReadWrite, "report", "Report"),
+            storage(Resource::Counts, Access::ReadWrite, "step_counts", "Counts"),
+            storage(Resource::Coeffs, Access::ReadWrite, "coeffs", "array<u32>"),
+            request_binding(),
+        ],
+        ..Kernel::default()
+    }
+}
+
+fn grow() -> Kernel {
+    Kernel {
+        label: "the growth of step counts".into(),
+        file: "grow",
+        constants: vec![("MAX_SCALARS", MAX_SCALARS as u64)],
+        structs: vec![COUNTS_WGSL],
+        bindings: vec![
+            Binding::new(Resource::Outgrown, Access::Read, "outgrown", "Counts"),
+            Binding::new(Resource::Counts, Access::ReadWrite, "step_counts", "Counts"),
+        ],
+        ..Kernel::default()
+    }
+}
+
+fn table_writer(sums: bool) -> Kernel {
+    let mut bindings = vec![
+        Binding::new(Resource::Pieces, Access::Read, "pieces", "array<PieceWords>"),
+        Binding::new(Resource::Nearest, Access::Read, "nearest", "array<u32>"),
+        Binding::new(Resource::Table, Access::ReadWrite, "table", "array<vec4<u32>>"),
+    ];
+    let mut flags = Vec::new();
+    if sums {
+        bindings.push(tensors(Access::ReadWrite));
+        flags.push("tensors");
+    }
+    Kernel {
+        label: "the table of blocks".into(),
+        file: "table",
+        flags,
+        structs: vec![PieceWords::WGSL],
+        bindings,
+        ..Kernel::default()
+    }
+}

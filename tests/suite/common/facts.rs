@@ -1,0 +1,481 @@
+//! What tests know of each rule: one row a rule. A new rule adds its row to [`FACTS`], and every
+//! test that walks rules walks it too.
+
+#![expect(clippy::needless_update, reason = "some literals of `rules` name every field")]
+
+use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATIO, Tolerance};
+use super::hyper::Hyper;
+use wgpu_optim::{
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, LAMB, LARS, Lion, NAdam, RAdam,
+    RMSprop, Rprop, SGD,
+};
+
+pub type Rules = Vec<Box<dyn DynRule>>;
+
+/// What tests know of a rule.
+pub struct Facts {
+    /// Its name.
+    pub name: &'static str,
+    /// A value for each way in which its options can be set, numbers at their defaults. The first
+    /// is the default.
+    pub variants: fn() -> Rules,
+    /// Values whose numbers differ from the defaults, and what is neither an option nor a number.
+    pub changed: fn() -> Rules,
+    /// How many ulps a step on the GPU may be off.
+    pub tolerance: Tolerance,
+    /// The learning rates by which a variant minimizes a quadratic, and Rosenbrock's function.
+    pub rates: fn(&dyn DynRule) -> [f64; 2],
+    /// Runs of other libraries.
+    pub golden: Golden,
+}
+
+/// The runs of a rule in `tests/golden`.
+pub struct Golden {
+    /// The files' stems.
+    pub cases: &'static [&'static str],
+    /// The rule that has these hyperparameters.
+    pub rule: fn(&mut Hyper) -> Box<dyn DynRule>,
+    /// States by optax's names, and our names for them.
+    pub states: &'static [[&'static str; 2]],
+    /// The largest relative difference of an f64 run.
+    pub f64_tolerance: f64,
+}
+
+/// A row's golden runs, but for `cases` and `rule`.
+const PYTORCH: Golden =
+    Golden { cases: &[], rule: |_| SGD::default().into(), states: &[], f64_tolerance: 1e-12 };
+
+/// A list of rules, each a struct literal without its defaults.
+macro_rules! rules {
+    ($($rule:ident { $($field:ident: $value:expr),* $(,)? }),* $(,)?) => {
+        vec![$(Box::<dyn DynRule>::from($rule { $($field: $value,)* ..Default::default() })),*]
+    };
+}
+
+const BETAS: (f64, f64) = (0.8, 0.95);
+
+/// The row of a rule; `None` for one that is not the crate's.
+pub fn of(name: &str) -> Option<&'static Facts> {
+    FACTS.iter().find(|facts| facts.name == name)
+}
+
+pub static FACTS: [Facts; 14] = [
+    Facts {
+        name: "adabelief",
+        variants: || rules![AdaBelief {}],
+        changed: || {
+            rules![AdaBelief {
+                lr: 0.3,
+                betas: BETAS,
+                eps: 1e-3,
+                eps_root: 1e-6,
+                weight_decay: 0.1,
+                maximize: true
+            }]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["adabelief"],
+            rule: |h| {
+                AdaBelief {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-16),
+                    eps_root: h.number("eps_root", 1e-16),
+                    ..Default::default()
+                }
+                .into()
+            },
+            states: &[["mu", "exp_avg"], ["nu", "exp_avg_var"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adadelta",
+        variants: || rules![Adadelta {}],
+        changed: || {
+            rules![Adadelta { lr: 0.3, rho: 0.7, eps: 1e-3, weight_decay: 0.1, maximize: true }]
+        },
+        tolerance: SQUARED_QUOTIENT,
+        rates: |_| [10.0, 3.0],
+        golden: Golden {
+            cases: &["adadelta", "adadelta_decay"],
+            rule: |h| {
+                Adadelta {
+                    lr: h.lr(),
+                    rho: h.number("rho", 0.9),
+                    eps: h.number("eps", 1e-6),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adagrad",
+        variants: || rules![Adagrad {}, Adagrad { eps_in_sqrt: true }],
+        changed: || {
+            rules![Adagrad {
+                lr: 0.3,
+                lr_decay: 0.1,
+                weight_decay: 0.1,
+                initial_accumulator_value: 0.5,
+                eps: 1e-3,
+                maximize: true
+            }]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.5, 0.5],
+        golden: Golden {
+            cases: &["adagrad", "adagrad_decay", "adagrad_eps_inside"],
+            rule: |h| {
+                Adagrad {
+                    lr: h.lr(),
+                    lr_decay: h.number("lr_decay", 0.0),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    initial_accumulator_value: h.number("initial_accumulator_value", 0.0),
+                    eps: h.number("eps", 1e-10),
+                    eps_in_sqrt: h.flag("eps_in_sqrt"),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            states: &[["sum_of_squares", "sum"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adam",
+        variants: || rules![Adam {}, Adam { amsgrad: true }],
+        changed: || {
+            rules![
+                Adam { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.1, maximize: true },
+                Adam { lr: 0.3, betas: BETAS, weight_decay: 0.1, amsgrad: true },
+                Adam { betas: BETAS, amsgrad: true, max_after_correction: true },
+            ]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["adam", "adam_amsgrad", "adam_l2", "adam_maximize"],
+            rule: |h| {
+                Adam {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    amsgrad: h.flag("amsgrad"),
+                    max_after_correction: false,
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adamw",
+        variants: || rules![AdamW {}, AdamW { amsgrad: true }],
+        changed: || {
+            rules![
+                AdamW { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.5, maximize: true },
+                AdamW { betas: BETAS, amsgrad: true, max_after_correction: true },
+                AdamW { lr: 0.0, betas: (0.0, 0.0), eps: 1.0, weight_decay: 0.0 },
+            ]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["adamw", "adamw_amsgrad"],
+            rule: |h| {
+                AdamW {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 1e-2),
+                    amsgrad: h.flag("amsgrad"),
+                    max_after_correction: false,
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adamax",
+        variants: || rules![Adamax {}],
+        changed: || {
+            rules![Adamax { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.1, maximize: true }]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["adamax", "adamax_l2"],
+            rule: |h| {
+                Adamax {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "lamb",
+        variants: || rules![LAMB {}],
+        changed: || {
+            rules![LAMB { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.1, maximize: true }]
+        },
+        tolerance: TRUST_RATIO,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["lamb"],
+            rule: |h| {
+                assert_eq!(h.number("eps_root", 0.0), 0.0);
+                LAMB {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-6),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            states: &[["mu", "exp_avg"], ["nu", "exp_avg_sq"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "lars",
+        variants: || rules![LARS {}],
+        changed: || {
+            rules![LARS {
+                lr: 0.3,
+                momentum: 0.5,
+                weight_decay: 0.1,
+                trust_coefficient: 0.5,
+                maximize: true
+            }]
+        },
+        tolerance: TRUST_RATIO,
+        rates: |_| [10.0, 1.0],
+        golden: Golden {
+            cases: &["lars"],
+            rule: |h| {
+                assert!(h.number("eps", 0.0) == 0.0 && !h.flag("nesterov"));
+                LARS {
+                    lr: h.lr(),
+                    momentum: h.number("momentum", 0.9),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    trust_coefficient: h.number("trust_coefficient", 1e-3),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            states: &[["trace", "momentum_buffer"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "lion",
+        variants: || rules![Lion {}],
+        changed: || rules![Lion { lr: 0.3, betas: BETAS, weight_decay: 0.1, maximize: true }],
+        tolerance: SUMS,
+        rates: |_| [0.05, 0.01],
+        golden: Golden {
+            cases: &["lion", "lion_decay"],
+            rule: |h| {
+                Lion {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.99)),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            states: &[["mu", "exp_avg"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "nadam",
+        variants: || rules![NAdam {}],
+        changed: || {
+            rules![
+                NAdam {
+                    lr: 0.3,
+                    betas: BETAS,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    momentum_decay: 0.1,
+                    maximize: true
+                },
+                NAdam { weight_decay: 0.1, decoupled_weight_decay: true },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["nadam", "nadamw"],
+            rule: |h| {
+                NAdam {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    momentum_decay: h.number("momentum_decay", 4e-3),
+                    decoupled_weight_decay: h.flag("decoupled_weight_decay"),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            // PyTorch keeps the product of momentum factors in f32.
+            f64_tolerance: 1e-7,
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "radam",
+        variants: || rules![RAdam {}],
+        changed: || {
+            rules![
+                RAdam { lr: 0.3, betas: (0.8, 0.5), eps: 1e-3, weight_decay: 0.1, maximize: true },
+                RAdam { weight_decay: 0.1, decoupled_weight_decay: true },
+            ]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["radam", "radamw"],
+            rule: |h| {
+                RAdam {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    decoupled_weight_decay: h.flag("decoupled_weight_decay"),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "rmsprop",
+        variants: || {
+            rules![
+                RMSprop {},
+                RMSprop { eps_in_sqrt: true },
+                RMSprop { centered: true },
+                RMSprop { centered: true, eps_in_sqrt: true },
+                RMSprop { momentum: 0.9 },
+                RMSprop { momentum: 0.9, eps_in_sqrt: true },
+                RMSprop { momentum: 0.9, centered: true },
+                RMSprop { momentum: 0.9, centered: true, eps_in_sqrt: true },
+            ]
+        },
+        changed: || {
+            rules![
+                RMSprop {
+                    lr: 0.3,
+                    alpha: 0.8,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    momentum: 0.5,
+                    maximize: true
+                },
+                RMSprop { alpha: 0.8, eps: 1e-3, centered: true },
+                RMSprop {
+                    momentum: 0.7,
+                    lr_in_momentum: true,
+                    initial_square_avg: 1.0,
+                    eps_in_sqrt: true
+                },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |rule| if has_momentum(rule) { [0.005, 5e-4] } else { [0.05, 5e-3] },
+        golden: Golden {
+            cases: &[
+                "rmsprop",
+                "rmsprop_centered",
+                "rmsprop_centered_momentum",
+                "rmsprop_eps_inside",
+                "rmsprop_momentum",
+            ],
+            rule: |h| {
+                let decay = h.number("decay", 0.99);
+                RMSprop {
+                    lr: h.lr(),
+                    alpha: h.number("alpha", decay),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    momentum: h.number("momentum", 0.0),
+                    lr_in_momentum: false,
+                    initial_square_avg: 0.0,
+                    centered: h.flag("centered"),
+                    eps_in_sqrt: h.flag("eps_in_sqrt"),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            states: &[["nu", "square_avg"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "rprop",
+        variants: || rules![Rprop {}],
+        changed: || {
+            rules![Rprop { lr: 0.3, etas: (0.3, 1.7), step_sizes: (0.2, 0.7), maximize: true }]
+        },
+        tolerance: SUMS,
+        rates: |_| [0.1, 0.05],
+        golden: Golden {
+            cases: &["rprop"],
+            rule: |h| Rprop { lr: h.lr(), ..Default::default() }.into(),
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "sgd",
+        variants: || rules![SGD {}, SGD { momentum: 0.9 }, SGD { momentum: 0.9, nesterov: true }],
+        changed: || {
+            rules![
+                SGD { lr: 0.3, weight_decay: 0.1, maximize: true },
+                SGD { lr: 0.3, momentum: 0.7, dampening: 0.4, maximize: true },
+                SGD { momentum: 0.7, weight_decay: 0.1, nesterov: true },
+            ]
+        },
+        tolerance: SUMS,
+        rates: |rule| if has_momentum(rule) { [0.01, 3e-2] } else { [0.1, 0.15] },
+        golden: Golden {
+            cases: &["sgd", "sgd_dampening", "sgd_momentum", "sgd_nesterov"],
+            rule: |h| {
+                SGD {
+                    lr: h.lr(),
+                    momentum: h.number("momentum", 0.0),
+                    dampening: h.number("dampening", 0.0),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    nesterov: h.flag("nesterov"),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+];
+
+fn has_momentum(rule: &dyn DynRule) -> bool {
+    rule.states().iter().any(|state| state.name == "momentum_buffer")
+}
