@@ -1,10 +1,12 @@
-//! A step of ours against a step of Burn's own optimizer: in turns in one run, on the same adapter, with the same
-//! shapes, until the device has finished. Ours steps Burn's model through the seam, whose own cost counts; and, as the core
-//! crate by itself, an arena of the same tensors.
+//! A step of ours against a step of Burn's own optimizer: in turns in one run, on the same adapter,
+//! with the same shapes, until the device has finished. Ours steps Burn's model, and the time
+//! includes finding the memory of Burn's tensors; the core crate by itself steps an arena of the
+//! same tensors.
 //!
-//! `cargo bench` measures, all rules or the one that `BENCH_RULE` names. `BENCH_ELEMENTS` leaves out larger tensors:
-//! `BENCH_ELEMENTS=1 BENCH_RULE=Adam cargo test --bench step` only tries that all works. `BENCH_LINES=file.jsonl` keeps the
-//! lines for the core's record, which its bench merges: see `benches/record/README.md` there.
+//! `cargo bench` measures all rules, or the one that `BENCH_RULE` names. `BENCH_ELEMENTS` skips
+//! larger tensors: `BENCH_ELEMENTS=1 BENCH_RULE=Adam cargo test --bench step` only tests that the
+//! bench runs. `BENCH_LINES=file.jsonl` appends the lines for the core's record, which its bench
+//! merges: see `benches/record/README.md` there.
 
 #[path = "../../../benches/support/stats.rs"]
 #[allow(dead_code, reason = "the core's benches need more of it")]
@@ -24,7 +26,7 @@ use wgpu_optim_burn::rules::{Adagrad, Adam, AdamW, RMSprop};
 use wgpu_optim_burn::wgpu_optim::{DynRule, Optimizer, wgpu};
 use wgpu_optim_burn::{FusedConfig, FusedOptimizer};
 
-/// Steps before the measured ones, in which kernels are compiled and memory is found.
+/// Steps before the measured ones, in which kernels are compiled and memory is allocated.
 const WARM_UP: usize = 3;
 const ROUNDS: usize = 31;
 
@@ -54,6 +56,7 @@ impl ModuleVisitor for Grads {
     }
 }
 
+/// A Burn device and its wgpu handles.
 struct Place {
     device: Device,
     setup: WgpuSetup,
@@ -128,7 +131,7 @@ fn rules() -> Vec<Rule> {
 /// How long a step took: until the device had finished, and until the call returned.
 type Times = (Duration, Duration);
 
-/// Times one of those that take turns.
+/// Times one step.
 fn timed(place: &Place, step: impl FnOnce()) -> Times {
     place.wait();
     let start = Instant::now();
@@ -138,8 +141,8 @@ fn timed(place: &Place, step: impl FnOnce()) -> Times {
     (start.elapsed(), issued)
 }
 
-/// Lets autodiff forget the leaves of earlier steps, as every backward pass does: in a graph that only grew, each step
-/// would take longer than the one before.
+/// Lets autodiff forget the leaves of earlier steps, as every backward pass does: in a graph that
+/// only grew, each step would take longer than the one before.
 fn free_leaves(place: &Place) {
     Tensor::<1>::zeros([1], &place.device).require_grad().backward();
 }
@@ -172,7 +175,7 @@ fn of_arena<'a>(
     let mut optimizer = optimizer.expect("room for the tensors");
     for (index, &len) in lens.iter().enumerate() {
         let values: Vec<_> = (0..len).map(|k| (k as f32).sin()).collect();
-        optimizer.set_grad(&index.to_string(), &values).expect("as many as there are");
+        optimizer.set_grad(index.to_string(), &values).expect("as many as there are");
     }
     Box::new(move || {
         timed(place, || {
@@ -213,7 +216,7 @@ fn compare<M: Module>(place: &Place, shape: &str, model: impl Fn() -> M) {
     }
 }
 
-/// Prints what was found, and keeps it where `BENCH_LINES` says.
+/// Prints what was found, and appends it to the file that `BENCH_LINES` names.
 fn report(shape: &str, rule: &str, elements: usize, rounds: &[[Times; 3]]) {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let median = |of: &dyn Fn(&[Times; 3]) -> f64| quartiles(rounds.iter().map(of))[0];
@@ -230,18 +233,19 @@ fn report(shape: &str, rule: &str, elements: usize, rounds: &[[Times; 3]]) {
     let line = |peer: &str, how: &str, ms: f64, ratios: Value| {
         json!({
             "peer": peer, "rule": rule.to_lowercase(), "impl": how, "shape": shape, "n": elements,
-            "series": "wall clock, in turns", "samples": rounds.len(), "ms_median": ms, "ratios": ratios,
+            "series": "wall clock, in turns", "samples": rounds.len(), "ms_median": ms,
+            "ratios": ratios,
         })
     };
     let rule = rule.to_lowercase();
     let of_fused = by_fused.map(|ratio| 1.0 / ratio);
     let of_core = by_core.map(|ratio| 1.0 / ratio);
     let (through, arena) =
-        (format!("wgpu-optim-burn {rule} seam"), format!("wgpu-optim {rule} arena"));
+        (format!("wgpu-optim-burn {rule} burn tensors"), format!("wgpu-optim {rule} arena"));
     let peer = format!("burn {rule} fusion");
     let lines = [
         line("burn", "fusion", burn, json!({ through: of_fused, arena: of_core })),
-        line("wgpu-optim-burn", "seam", fused, json!({ &peer: by_fused })),
+        line("wgpu-optim-burn", "burn tensors", fused, json!({ &peer: by_fused })),
         line("wgpu-optim", "arena", core, json!({ &peer: by_core })),
     ];
     let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);

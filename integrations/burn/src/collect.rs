@@ -1,15 +1,16 @@
-//! One walk over a module: which parameters this step updates, and where Burn holds them.
+//! One walk over a module: which parameters this step updates, and the search for their memory.
 
 use crate::config::FusedConfig;
 use crate::error::Error;
-use crate::seam::{self, Name, Search, Tensors};
+use crate::memory::{self, Name, Search};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{ModuleMapper, Param, ParamId};
 use burn::optim::GradAdaptor;
 use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Shape, Tensor};
 
-/// Elements of the largest parameter that is copied, once, to lie among others: a module's initializers give each parameter
-/// a buffer of its own, and so a dispatch. Of a larger one's time a dispatch is a small part.
+/// The most elements of a parameter that is copied, once, into a buffer that it shares with others.
+/// A module's initializers give each parameter a buffer of its own, and so a dispatch of its own,
+/// which costs little only in proportion to larger parameters.
 const SMALL: usize = 1 << 18;
 
 /// A parameter that this step updates.
@@ -30,23 +31,24 @@ impl Job {
     }
 }
 
-/// The parameters on one device, and the search for where they lie.
+/// The parameters on one device, and the search for their memory.
 pub(crate) struct Batch {
     pub device: Device,
     pub jobs: Vec<Job>,
     pub search: Search,
 }
 
-/// Walks over a module, leaving every parameter as it was, but in memory of its own if it has a gradient.
+/// Walks over a module. Parameters keep their values; those with a gradient get memory of their own
+/// if they share it.
 pub(crate) struct Collector<'a> {
     config: &'a FusedConfig,
     lr: ModuleLearningRate,
     grads: GradAdaptor,
     /// Whether no step has seen a parameter yet.
     is_new: &'a dyn Fn(ParamId) -> bool,
-    /// Of the module that the walk is in.
+    /// The path of the module that the walk is in.
     path: String,
-    /// Where the paths of the modules around it end.
+    /// The lengths of the paths of the modules around it.
     ends: Vec<usize>,
     batches: Vec<Batch>,
     error: Option<Error>,
@@ -90,9 +92,9 @@ impl<'a> Collector<'a> {
         }
         let context = Context::of(&param);
         let job = self.job(id, param.shape());
-        // Among others of Burn's, where it is likely to share a dispatch with them.
-        let anew = job.len() <= SMALL && (self.is_new)(id);
-        let (param, name) = seam::unshared(param.inner(), anew);
+        // Burn puts the copy into a buffer with others, with which it can share a dispatch.
+        let moves = job.len() <= SMALL && (self.is_new)(id);
+        let (param, name) = memory::unshared(param.inner(), moves);
         if job.len() > 0
             && let Err(error) = self.note(job, device, name, grad.inner())
         {
@@ -119,14 +121,14 @@ impl<'a> Collector<'a> {
             Some(clipping) => clipping.clip_gradient(grad),
             None => grad,
         };
-        let tensors = param.and_then(|param| Ok(Tensors { param, grad: seam::primitive(grad)? }));
-        let tensors = tensors.map_err(|found| {
+        let tensors = param.and_then(|param| Ok((param, memory::primitive(grad)?)));
+        let (param, grad) = tensors.map_err(|found| {
             let remedy = "Move the model to a wgpu device";
             unfit(&job.path, "a tensor on a wgpu device", found, remedy)
         })?;
         let batch = self.batch(device);
         batch.jobs.push(job);
-        batch.search.add(tensors)
+        batch.search.add(param, grad)
     }
 
     fn batch(&mut self, device: Device) -> &mut Batch {
@@ -162,7 +164,8 @@ impl ModuleMapper for Collector<'_> {
     }
 }
 
-/// What autodiff knows of a parameter, which a new value of it must know too. As in Burn's own optimizers.
+/// What autodiff knows of a parameter, and must know of its new value too. As in Burn's own
+/// optimizers.
 struct Context {
     require_grad: bool,
     distributed: bool,

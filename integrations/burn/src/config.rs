@@ -1,12 +1,12 @@
-//! Which rule updates which parameters.
+//! Which rule updates which parameters, and how gradients are clipped.
 
-use crate::optimizer::FusedOptimizer;
 use burn::grad_clipping::{GradientClipping, GradientClippingConfig};
 use burn::module::{ParamGroup, ParamId};
 use std::fmt::{Debug, Formatter};
 use wgpu_optim::DynRule;
 
-/// Configures a [`FusedOptimizer`]: any rule of `wgpu_optim`, for all parameters or for groups of them.
+/// Configures a [`FusedOptimizer`](crate::FusedOptimizer): any rule of `wgpu_optim`, for all
+/// parameters or for groups of them.
 ///
 /// ```
 /// use burn::module::ParamGroup;
@@ -42,24 +42,26 @@ impl FusedConfig {
         Self { groups: vec![all], clip_grad_norm: None }
     }
 
-    /// Another rule, or the same with other hyperparameters, for the parameters of a group, by their paths in the
-    /// module or by their ids. Of several groups that match a parameter, the last counts, as in Burn.
+    /// Another rule, or the same with other hyperparameters, for the parameters of a group, by
+    /// their paths in the module or by their ids. Of several groups that match a parameter, the
+    /// last counts, as in Burn.
     #[must_use]
     pub fn with_group(mut self, params: ParamGroup, rule: impl Into<Box<dyn DynRule>>) -> Self {
         self.groups.push(Group { params, rule: rule.into(), clipping: None });
         self
     }
 
-    /// Clips the norm of all gradients together to at most this, on the GPU: PyTorch's `clip_grad_norm_`.
-    /// Parameters on several devices have a norm for each device.
+    /// Clips the norm of all gradients together to at most this, on the GPU: PyTorch's
+    /// `clip_grad_norm_`. Parameters on several devices have a norm for each device.
     #[must_use]
     pub fn with_clip_grad_norm(mut self, max_norm: f64) -> Self {
         self.clip_grad_norm = Some(max_norm);
         self
     }
 
-    /// Clips each gradient by itself, as Burn's optimizers do: in the group that was added last. Burn runs the
-    /// kernels for it, a few a tensor; [`Self::with_clip_grad_norm`] costs less.
+    /// Clips each gradient by itself, as Burn's optimizers do: in the group that was added last.
+    /// Burn runs the kernels for it, a few for each tensor; [`Self::with_clip_grad_norm`] costs
+    /// less.
     #[must_use]
     pub fn with_grad_clipping(mut self, clipping: &GradientClippingConfig) -> Self {
         if let Some(group) = self.groups.last_mut() {
@@ -68,17 +70,18 @@ impl FusedConfig {
         self
     }
 
-    /// The optimizer.
-    #[must_use]
-    pub fn init(&self) -> FusedOptimizer {
-        FusedOptimizer::new(self.clone())
-    }
-
     /// The group of a parameter.
     pub(crate) fn group_of(&self, id: ParamId, path: &str) -> usize {
         let matches = |group: &Group| group.params.matches(&id, Some(path));
         // The first matches all.
         self.groups.iter().rposition(matches).unwrap_or(0)
+    }
+
+    /// The rule of a group, with this learning rate.
+    pub(crate) fn rule(&self, group: usize, lr: f64) -> Box<dyn DynRule> {
+        let mut rule = self.groups[group].rule.boxed();
+        rule.set_lr(lr);
+        rule
     }
 }
 

@@ -1,36 +1,37 @@
-//! One device's optimizer of the core crate: what Burn does to a model between steps, told in the core's words.
+//! The optimizer of one device: tells the core crate what Burn did to a model between steps.
 
 use crate::collect::Job;
 use crate::config::FusedConfig;
-use crate::device::Handles;
+use crate::device::WgpuHandles;
 use crate::error::Error;
-use crate::seam::Places;
+use crate::memory::Allocations;
 use crate::state::State;
 use burn::module::ParamId;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Formatter};
-use wgpu_optim::wgpu;
-use wgpu_optim::{Optimizer, Param};
+use wgpu_optim::{DynRule, Optimizer, Param, ParamId as Handle, Place};
 
 /// The optimizer of the parameters on one device.
 pub(crate) struct Engine {
-    handles: Handles,
+    wgpu: WgpuHandles,
     config: FusedConfig,
+    /// The core's optimizer, from the first step on.
     optimizer: Option<Optimizer>,
     /// The core's groups.
     groups: Vec<Group>,
+    /// The core's parameters, in its order.
     members: Vec<Member>,
-    /// Where each parameter is among the members.
+    /// Each parameter's index among the members.
     index: HashMap<ParamId, usize>,
-    /// States of parameters that no step has seen yet, from a record or from another device.
-    waiting: HashMap<ParamId, State>,
+    /// States from a record or from another device, until a step updates their parameters.
+    pending: HashMap<ParamId, State>,
     /// Steps so far.
     round: u64,
 }
 
 /// Parameters with the same rule and the same learning rate.
 struct Group {
-    /// Its group in the config.
+    /// The index of its group in the config.
     rule: usize,
     lr: f64,
 }
@@ -38,224 +39,246 @@ struct Group {
 /// A parameter that the core knows.
 struct Member {
     id: ParamId,
-    name: String,
+    handle: Handle,
     path: String,
     shape: Vec<usize>,
     group: usize,
-    place: Place,
+    /// Where it is and its gradient was; `None` if a later step did not update it.
+    place: Option<Place>,
     /// The last step that updated it.
     round: u64,
-    /// A later step left it alone: it lies nowhere.
-    left: bool,
-    /// Its state was given away, and no step has updated it since.
-    away: bool,
+    /// Its state was taken to another device, and no step has updated it here since.
+    state_taken: bool,
 }
 
-/// A parameter that a step updates, and which member it is: none if it is new.
+/// A parameter that a step updates, with its memory.
 struct Update<'a> {
     job: &'a Job,
-    places: &'a Places,
-    member: Option<usize>,
+    memory: &'a Allocations,
 }
 
-struct Place {
-    buffers: [wgpu::Buffer; 2],
-    offsets: [u64; 2],
-}
+/// An update of the member of this index.
+type Known<'a> = (usize, Update<'a>);
 
 impl Engine {
-    pub fn new(handles: Handles, config: FusedConfig) -> Self {
+    pub fn new(wgpu: WgpuHandles, config: FusedConfig) -> Self {
         Self {
-            handles,
+            wgpu,
             config,
             optimizer: None,
             groups: Vec::new(),
             members: Vec::new(),
             index: HashMap::new(),
-            waiting: HashMap::new(),
+            pending: HashMap::new(),
             round: 0,
         }
     }
 
     /// Updates these parameters, and no others. Submits.
-    pub fn step(&mut self, jobs: &[Job], places: &[Places]) -> Result<(), Error> {
-        self.prepare(jobs, places)?;
+    pub fn step(&mut self, jobs: &[Job], memory: &[Allocations]) -> Result<(), Error> {
+        self.prepare(jobs, memory)?;
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        let mut encoder = self.handles.device.create_command_encoder(&Default::default());
+        let mut encoder = self.wgpu.device.create_command_encoder(&Default::default());
         optimizer.step(&mut encoder)?;
-        self.handles.queue.submit([encoder.finish()]);
+        self.wgpu.queue.submit([encoder.finish()]);
         Ok(())
     }
 
-    fn prepare(&mut self, jobs: &[Job], places: &[Places]) -> Result<(), Error> {
-        let member = |job: &Job| self.index.get(&job.id).copied();
-        let update = |(job, places)| Update { job, places, member: member(job) };
-        let mut updates: Vec<_> = jobs.iter().zip(places).map(update).collect();
-        if !self.lrs_fit(&updates) {
-            self.start_anew()?;
-            updates.iter_mut().for_each(|update| update.member = None);
+    fn prepare(&mut self, jobs: &[Job], memory: &[Allocations]) -> Result<(), Error> {
+        let (mut known, mut new) = (Vec::new(), Vec::new());
+        for (job, memory) in jobs.iter().zip(memory) {
+            let update = Update { job, memory };
+            match self.index.get(&job.id) {
+                Some(&member) => known.push((member, update)),
+                None => new.push(update),
+            }
         }
         self.round += 1;
-        self.leave(&updates)?;
-        self.place(&updates)?;
-        self.take_up(&updates)?;
-        self.add(&updates)?;
-        self.restore(jobs)?;
-        self.set_lrs(&updates)
+        self.release(&known)?;
+        self.place(&known)?;
+        self.set_lrs(&known)?;
+        self.add(new)?;
+        self.restore(jobs)
     }
 
-    /// Whether parameters of one group have one learning rate still.
-    fn lrs_fit(&self, updates: &[Update<'_>]) -> bool {
-        let mut lrs = vec![None; self.groups.len()];
-        updates.iter().all(|&Update { job, member, .. }| match member {
-            Some(member) => *lrs[self.members[member].group].get_or_insert(job.lr) == job.lr,
-            None => true,
-        })
-    }
-
-    /// Reads all states back, to build the optimizer anew with them.
-    fn start_anew(&mut self) -> Result<(), Error> {
-        for (id, state) in self.states()? {
-            self.waiting.insert(id, state);
-        }
-        self.forget();
-        Ok(())
-    }
-
-    /// Tells the core where known parameters lie now.
-    fn place(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
+    /// Removes the buffers of parameters that this step does not update: Burn may have given their
+    /// memory to other tensors.
+    fn release(&mut self, known: &[Known<'_>]) -> Result<(), Error> {
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        let moved = updates.iter().filter_map(|&Update { job, places, member }| {
-            let index = member?;
-            let member = &self.members[index];
-            let moved = member.left || !member.place.is(places);
-            moved.then(|| (index, job.len(), Place::of(places)))
-        });
+        for (member, _) in known {
+            let member = &mut self.members[*member];
+            (member.round, member.state_taken) = (self.round, false);
+        }
+        let unused = self.members.iter_mut().filter(|member| member.round < self.round);
+        let released = unused.filter_map(|member| member.place.take().map(|_| member.handle));
+        Ok(optimizer.remove_buffers(released)?)
+    }
+
+    /// Tells the core where known parameters and their gradients are now.
+    fn place(&mut self, known: &[Known<'_>]) -> Result<(), Error> {
+        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
+        let old = |member: usize| self.members[member].place.as_ref();
+        let places = known.iter().map(|(member, update)| (*member, update.memory.place()));
+        let moved = places.filter(|(member, place)| old(*member) != Some(place));
         let moved: Vec<_> = moved.collect();
         if moved.is_empty() {
             return Ok(());
         }
-        let param = |(member, len, place): &(usize, _, Place)| {
-            place.param(&self.members[*member].name, *len)
-        };
-        optimizer.set_buffers(moved.iter().map(param))?;
-        for (member, _, place) in moved {
-            self.members[member].place = place;
+        let handle = |member: usize| self.members[member].handle;
+        optimizer
+            .set_buffers(moved.iter().map(|(member, place)| (handle(*member), place.clone())))?;
+        let returning = moved.iter().filter(|(member, _)| old(*member).is_none());
+        optimizer.set_frozen(returning.map(|(member, _)| handle(*member)), false)?;
+        for (member, place) in moved {
+            self.members[member].place = Some(place);
         }
+        Ok(())
+    }
+
+    /// Gives known parameters their learning rates. Those with the same rule and rate are in one
+    /// group: where rates begin to differ, or agree again, parameters move to other groups, and
+    /// their states and step counts stay as they are on the GPU.
+    fn set_lrs(&mut self, known: &[Known<'_>]) -> Result<(), Error> {
+        // Each rule's and rate's group in this step, by the rate's bits: if possible, one whose
+        // parameters need not move.
+        let mut groups = BTreeMap::new();
+        let mut used = vec![false; self.groups.len()];
+        let mut movers = Vec::new();
+        for (member, update) in known {
+            let own = self.members[*member].group;
+            let key = (self.groups[own].rule, update.job.lr.to_bits());
+            if !used[own] && !groups.contains_key(&key) {
+                groups.insert(key, own);
+                used[own] = true;
+            }
+            if groups.get(&key) != Some(&own) {
+                movers.push((*member, key));
+            }
+        }
+        for (&(_, lr), &group) in &groups {
+            self.set_lr(group, f64::from_bits(lr))?;
+        }
+        let mut moves = BTreeMap::<usize, Vec<usize>>::new();
+        for (member, key) in movers {
+            let group = match groups.get(&key) {
+                Some(&group) => group,
+                None => self.unused_group(key.0, f64::from_bits(key.1), &mut used)?,
+            };
+            groups.insert(key, group);
+            moves.entry(group).or_default().push(member);
+        }
+        moves.into_iter().try_for_each(|(group, members)| self.move_to_group(&members, group))
+    }
+
+    fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
+        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
+        let known = &mut self.groups[group];
+        if known.lr != lr {
+            optimizer.set_lr(group, lr)?;
+            known.lr = lr;
+        }
+        Ok(())
+    }
+
+    /// A group of this rule that this step does not use yet, or a new one, for this learning rate.
+    fn unused_group(&mut self, rule: usize, lr: f64, used: &mut Vec<bool>) -> Result<usize, Error> {
+        let mut groups = self.groups.iter().zip(used.iter());
+        let group = match groups.position(|(group, used)| group.rule == rule && !used) {
+            Some(group) => {
+                self.set_lr(group, lr)?;
+                group
+            }
+            None => {
+                self.add_group(Group { rule, lr }, Vec::new())?;
+                used.push(false);
+                self.groups.len() - 1
+            }
+        };
+        used[group] = true;
+        Ok(group)
+    }
+
+    fn move_to_group(&mut self, members: &[usize], group: usize) -> Result<(), Error> {
+        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
+        optimizer
+            .move_to_group(members.iter().map(|&member| self.members[member].handle), group)?;
+        members.iter().for_each(|&member| self.members[member].group = group);
         Ok(())
     }
 
     /// Tells the core of new parameters.
-    fn add(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
-        let mut new: Vec<(Group, Vec<(&Job, Place)>)> = Vec::new();
-        for &Update { job, places, .. } in updates.iter().filter(|new| new.member.is_none()) {
-            let same = |(group, _): &(Group, _)| (group.rule, group.lr) == (job.group, job.lr);
-            let place = Place::of(places);
-            match new.iter().position(same) {
-                Some(index) => new[index].1.push((job, place)),
-                None => new.push((Group { rule: job.group, lr: job.lr }, vec![(job, place)])),
+    fn add(&mut self, updates: Vec<Update<'_>>) -> Result<(), Error> {
+        let mut new: Vec<(Group, Vec<Update<'_>>)> = Vec::new();
+        for update in updates {
+            let Job { group: rule, lr, .. } = *update.job;
+            match new.iter_mut().find(|(group, _)| (group.rule, group.lr) == (rule, lr)) {
+                Some((_, updates)) => updates.push(update),
+                None => new.push((Group { rule, lr }, vec![update])),
             }
         }
-        for (group, new) in new {
-            self.add_group(group, new)?;
+        new.into_iter().try_for_each(|(group, updates)| self.add_group(group, updates))
+    }
+
+    /// Adds a group of new parameters.
+    fn add_group(&mut self, group: Group, updates: Vec<Update<'_>>) -> Result<(), Error> {
+        let rule = self.config.rule(group.rule, group.lr);
+        let handles = self.add_to_core(rule, updates.iter().map(param).collect())?;
+        for (Update { job, memory }, handle) in updates.into_iter().zip(handles) {
+            self.index.insert(job.id, self.members.len());
+            self.members.push(Member {
+                id: job.id,
+                handle,
+                path: job.path.clone(),
+                shape: job.shape.to_vec(),
+                group: self.groups.len(),
+                place: Some(memory.place()),
+                round: self.round,
+                state_taken: false,
+            });
         }
+        self.groups.push(group);
         Ok(())
     }
 
-    fn add_group(&mut self, group: Group, new: Vec<(&Job, Place)>) -> Result<(), Error> {
-        let name = |job: &Job| format!("{} ({})", job.path, job.id);
-        let params: Vec<_> =
-            new.iter().map(|(job, place)| place.param(&name(job), job.len())).collect();
-        let mut rule = self.config.groups[group.rule].rule.boxed();
-        rule.set_lr(group.lr);
-        match &mut self.optimizer {
+    /// Adds a group to the core's optimizer, or builds the optimizer; the parameters' handles.
+    fn add_to_core(
+        &mut self,
+        rule: Box<dyn DynRule>,
+        params: Vec<Param>,
+    ) -> Result<Vec<Handle>, Error> {
+        let optimizer = match &mut self.optimizer {
             Some(optimizer) => {
                 optimizer.add_group(rule, params)?;
+                optimizer
             }
             None => {
                 let mut builder = Optimizer::builder().group(rule, params);
                 if let Some(max_norm) = self.config.clip_grad_norm {
                     builder = builder.clip_grad_norm(max_norm);
                 }
-                self.optimizer = Some(builder.build(&self.handles.device, &self.handles.queue)?);
+                let WgpuHandles { device, queue } = &self.wgpu;
+                self.optimizer.insert(builder.build(device, queue)?)
             }
-        }
-        for (job, place) in new {
-            let member = Member {
-                id: job.id,
-                name: name(job),
-                path: job.path.clone(),
-                shape: job.shape.to_vec(),
-                group: self.groups.len(),
-                place,
-                round: self.round,
-                left: false,
-                away: false,
-            };
-            self.index.insert(job.id, self.members.len());
-            self.members.push(member);
-        }
-        self.groups.push(group);
-        Ok(())
+        };
+        // Parameters are listed in the order in which they were added.
+        Ok(optimizer.params().skip(self.members.len()).map(|param| param.id).collect())
     }
 
-    /// Gives parameters the states that waited for them.
+    /// Gives parameters their pending states.
     fn restore(&mut self, jobs: &[Job]) -> Result<(), Error> {
-        if self.waiting.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
         let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
         for job in jobs {
-            if let (Some(state), Some(member)) =
-                (self.waiting.remove(&job.id), self.index.get(&job.id))
+            if let (Some(state), Some(&member)) =
+                (self.pending.remove(&job.id), self.index.get(&job.id))
             {
-                let name = &self.members[*member].name;
+                let handle = self.members[member].handle;
                 for (state, values) in &state.arrays {
-                    optimizer.set_state(name, state, values)?;
+                    optimizer.set_state(handle, state, values)?;
                 }
-                optimizer.set_steps(name, state.steps)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the parameters that this step does not update from their places, which Burn may have given to others.
-    fn leave(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
-        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for member in updates.iter().filter_map(|update| update.member) {
-            let member = &mut self.members[member];
-            (member.round, member.away) = (self.round, false);
-        }
-        let left = |member: &&mut Member| !member.left && member.round < self.round;
-        let names = self.members.iter_mut().filter(left).map(|member| {
-            member.left = true;
-            member.name.as_str()
-        });
-        Ok(optimizer.remove_buffers(names)?)
-    }
-
-    /// Lets parameters that were left take part again.
-    fn take_up(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
-        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for member in updates.iter().filter_map(|update| update.member) {
-            let member = &mut self.members[member];
-            if member.left {
-                optimizer.set_frozen([member.name.as_str()], false)?;
-                member.left = false;
-            }
-        }
-        Ok(())
-    }
-
-    fn set_lrs(&mut self, updates: &[Update<'_>]) -> Result<(), Error> {
-        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for &Update { job, member, .. } in updates {
-            let Some(member) = member else { continue };
-            let at = self.members[member].group;
-            let group = &mut self.groups[at];
-            if group.lr != job.lr {
-                optimizer.set_lr(at, job.lr)?;
-                group.lr = job.lr;
+                optimizer.set_steps(handle, state.steps)?;
             }
         }
         Ok(())
@@ -272,27 +295,27 @@ impl Engine {
         for member in &self.members {
             states.extend(self.state(member)?.map(|state| (member.id, state)));
         }
-        let waiting = self.waiting.iter().map(|(id, state)| (*id, state.clone()));
-        states.extend(waiting);
+        let pending = self.pending.iter().map(|(id, state)| (*id, state.clone()));
+        states.extend(pending);
         Ok(states)
     }
 
-    /// The state of a parameter, if it has one that waits for nothing.
+    /// The state that the core keeps of a parameter, read back, unless another is in use.
     fn state(&self, member: &Member) -> Result<Option<State>, Error> {
         let Some(optimizer) = &self.optimizer else { return Ok(None) };
-        if member.away || self.waiting.contains_key(&member.id) {
+        if member.state_taken || self.pending.contains_key(&member.id) {
             return Ok(None);
         }
         let rule = &self.config.groups[self.groups[member.group].rule].rule;
         let read = |state: &str| -> Result<_, Error> {
-            Ok((state.to_owned(), optimizer.read_state(&member.name, state)?.wait()?))
+            Ok((state.to_owned(), optimizer.read_state(member.handle, state)?.wait()?))
         };
         let arrays =
             rule.states().iter().map(|state| read(state.name)).collect::<Result<_, _>>()?;
         Ok(Some(State {
             path: member.path.clone(),
             shape: member.shape.clone(),
-            steps: optimizer.steps(&member.name)?,
+            steps: optimizer.steps(member.handle)?,
             arrays,
         }))
     }
@@ -302,31 +325,31 @@ impl Engine {
         self.index.contains_key(&id)
     }
 
-    /// Whether the parameter has a state here that is of use.
+    /// Whether the parameter has a state here that is in use.
     pub fn has(&self, id: ParamId) -> bool {
-        let here = self.index.get(&id).is_some_and(|&member| !self.members[member].away);
-        here || self.waiting.contains_key(&id)
+        let here = self.index.get(&id).is_some_and(|&member| !self.members[member].state_taken);
+        here || self.pending.contains_key(&id)
     }
 
-    /// Gives a parameter's state away, as when the parameter has moved to another device.
+    /// Takes a parameter's state from here, as when the parameter has moved to another device.
     pub fn take(&mut self, id: ParamId) -> Result<Option<State>, Error> {
         let member = self.index.get(&id).copied();
-        let state = match (self.waiting.remove(&id), member) {
+        let state = match (self.pending.remove(&id), member) {
             (Some(state), _) => Some(state),
             (None, Some(member)) => self.state(&self.members[member])?,
             (None, None) => None,
         };
         if let Some(member) = member {
-            self.members[member].away = true;
+            self.members[member].state_taken = true;
         }
-        if self.members.iter().all(|member| member.away) {
-            self.forget();
+        if self.members.iter().all(|member| member.state_taken) {
+            self.clear();
         }
         Ok(state)
     }
 
     /// Frees the device's memory.
-    fn forget(&mut self) {
+    fn clear(&mut self) {
         self.optimizer = None;
         self.groups.clear();
         self.members.clear();
@@ -335,29 +358,14 @@ impl Engine {
 
     /// Keeps a state until a step updates its parameter.
     pub fn keep(&mut self, id: ParamId, state: State) {
-        self.waiting.insert(id, state);
+        self.pending.insert(id, state);
     }
 }
 
-impl Place {
-    fn of(places: &Places) -> Self {
-        let Places { param, grad } = places;
-        Self {
-            buffers: [param.buffer().clone(), grad.buffer().clone()],
-            offsets: [param.offset(), grad.offset()],
-        }
-    }
-
-    fn is(&self, places: &Places) -> bool {
-        let Places { param, grad } = places;
-        self.offsets == [param.offset(), grad.offset()]
-            && self.buffers.iter().eq([param.buffer(), grad.buffer()])
-    }
-
-    fn param(&self, name: &str, len: usize) -> Param {
-        let ([param, grad], [param_offset, grad_offset]) = (&self.buffers, self.offsets);
-        Param::new(name, len).buffers(param, grad).offsets(param_offset, grad_offset)
-    }
+/// The core's description of a new parameter.
+fn param(Update { job, memory }: &Update<'_>) -> Param {
+    let name = format!("{} ({})", job.path, job.id);
+    Param::new(name, job.shape.to_vec()).buffers(memory.param.slice(), memory.grad.slice())
 }
 
 impl Debug for Engine {
@@ -365,6 +373,7 @@ impl Debug for Engine {
         let paths = self.members.iter().map(|member| &member.path);
         f.debug_struct("Engine")
             .field("parameters", &paths.collect::<Vec<_>>())
+            .field("groups", &self.groups.len())
             .finish_non_exhaustive()
     }
 }

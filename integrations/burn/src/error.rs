@@ -1,4 +1,4 @@
-//! What can go wrong in a step, said so that it can be mended.
+//! Errors, each with what to do about it.
 
 use burn::module::Module;
 use std::fmt::{Debug, Display, Formatter};
@@ -19,7 +19,7 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
-    /// A config of Burn's has a setting that no rule of ours does.
+    /// A config of Burn's has a setting that no rule of ours supports.
     #[error("{config}: {problem}")]
     Config {
         /// The config's name.

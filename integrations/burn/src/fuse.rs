@@ -1,9 +1,8 @@
-//! Burn's configs, turned into ours: the change of one line.
+//! Burn's configs of optimizers, turned into ours.
 
 use crate::config::FusedConfig;
 use crate::error::Error;
 use crate::optimizer::FusedOptimizer;
-use crate::rules::{Adagrad, Adam, AdamW, LAMB, Lion, RMSprop, SGD};
 use burn::config::Config;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::optim::{
@@ -11,10 +10,13 @@ use burn::optim::{
 };
 use serde_json::Value;
 use wgpu_optim::DynRule;
+use wgpu_optim::rules::{Adagrad, Adam, AdamW, LAMB, Lion, RMSprop, SGD};
 
-/// Burn's configs of optimizers, fused: `AdamConfig::new().init_fused()` instead of `AdamConfig::new().init()`.
+/// Burn's configs of optimizers, fused: `AdamConfig::new().init_fused()` instead of
+/// `AdamConfig::new().init()`.
 ///
-/// Hyperparameters, weight decay and gradient clipping are those of the config. Clipping is by tensor, as in Burn.
+/// Hyperparameters, weight decay and gradient clipping are those of the config. Clipping is by
+/// tensor, as in Burn.
 ///
 /// ```
 /// use burn::optim::AdamConfig;
@@ -26,13 +28,13 @@ pub trait Fuse: Config {
     /// The same rule of ours.
     ///
     /// # Errors
-    /// The config has a setting that ours do not do, which the error names.
+    /// The config has a setting that ours do not support, which the error names.
     fn try_fused(&self) -> Result<FusedConfig, Error>;
 
     /// As [`Self::try_fused`], to be changed further.
     ///
     /// # Panics
-    /// The config has a setting that ours do not do.
+    /// The config has a setting that ours do not support.
     fn fused(&self) -> FusedConfig {
         self.try_fused().unwrap_or_else(|error| panic!("{error}"))
     }
@@ -40,7 +42,7 @@ pub trait Fuse: Config {
     /// The optimizer.
     ///
     /// # Panics
-    /// The config has a setting that ours do not do.
+    /// The config has a setting that ours do not support.
     fn init_fused(&self) -> FusedOptimizer {
         self.fused().init()
     }
@@ -126,7 +128,8 @@ impl Fuse for AdamWConfig {
     fn try_fused(&self) -> Result<FusedConfig, Error> {
         let fields = Fields::of(self, "AdamWConfig")?;
         if fields.flag("cautious_weight_decay")? {
-            let problem = "cautious weight decay is not among our rules. Switch it off, or keep Burn's `init()`";
+            let problem = "cautious weight decay is not among our rules. Switch it off, or keep \
+                           Burn's `init()`";
             return Err(fields.refuse(problem.to_owned()));
         }
         let rule = AdamW {
@@ -204,7 +207,8 @@ impl Fuse for LambConfig {
     fn try_fused(&self) -> Result<FusedConfig, Error> {
         let fields = Fields::of(self, "LambConfig")?;
         if !fields.flag("use_trust_ratio")? {
-            let problem = "without a trust ratio LAMB is not among our rules. Switch it on, or keep Burn's `init()`";
+            let problem = "without a trust ratio LAMB is not among our rules. Switch it on, or \
+                           keep Burn's `init()`";
             return Err(fields.refuse(problem.to_owned()));
         }
         let rule = LAMB {

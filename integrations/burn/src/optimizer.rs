@@ -13,12 +13,13 @@ use burn::tensor::{Bytes, Device};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Updates the parameters of a module, all of a device's in a few dispatches: takes the place of
+/// Updates the parameters of a module, all those of a device in a few dispatches. It replaces
 /// `burn::optim::ModuleOptimizer`, and has its methods.
 ///
-/// A parameter without a gradient stays as it is, and so do its states and its number of steps. Of a parameter that
-/// a module holds twice, the first place is updated, as in Burn. A parameter whose value is held elsewhere (a clone of the
-/// model, a checkpoint) moves into memory of its own before it is updated, and the others keep the old value.
+/// A parameter without a gradient stays as it is, and so do its states and its number of steps.
+/// Of a parameter that a module holds twice, the first is updated, as in Burn. A parameter whose
+/// value is held elsewhere (a clone of the model, a checkpoint) moves into memory of its own before
+/// it is updated, and the others keep the old value.
 #[derive(Debug)]
 pub struct FusedOptimizer {
     config: FusedConfig,
@@ -27,13 +28,21 @@ pub struct FusedOptimizer {
     loaded: BTreeMap<ParamId, State>,
 }
 
+impl FusedConfig {
+    /// The optimizer.
+    #[must_use]
+    pub fn init(&self) -> FusedOptimizer {
+        FusedOptimizer::new(self.clone())
+    }
+}
+
 impl FusedOptimizer {
-    pub(crate) fn new(config: FusedConfig) -> Self {
+    fn new(config: FusedConfig) -> Self {
         Self { config, engines: Vec::new(), loaded: BTreeMap::new() }
     }
 
-    /// Updates the module's parameters by their gradients. The learning rate is a number, or what a scheduler of Burn's
-    /// for groups gives.
+    /// Updates the module's parameters by their gradients. The learning rate is a number, or what
+    /// one of Burn's schedulers for groups gives.
     ///
     /// # Panics
     /// If a parameter does not fit; [`Self::try_step`] returns the error instead.
@@ -46,7 +55,7 @@ impl FusedOptimizer {
         self.try_step(lr, module, grads).unwrap_or_else(|refused| panic!("{refused}"))
     }
 
-    /// As [`Self::step`], with gradients that are summed from several devices.
+    /// As [`Self::step`], with gradients that are summed over several devices.
     ///
     /// # Panics
     /// As [`Self::step`].
@@ -62,9 +71,9 @@ impl FusedOptimizer {
     /// As [`Self::step`] and [`Self::step_multi`]. Nothing waits for the device.
     ///
     /// # Errors
-    /// A parameter is not f32 or not on a device that [`crate::init_device`] made or [`crate::share_device`]
-    /// announced, a gradient has another shape, a hyperparameter is out of its range, or memory is full. The module
-    /// comes back as it was.
+    /// A parameter is not f32 or not on a device that [`crate::init_device`] made or
+    /// [`crate::share_device`] announced, a gradient has another shape, a hyperparameter is out of
+    /// its range, or memory is full. The module is returned as it was.
     pub fn try_step<M: Module>(
         &mut self,
         lr: impl Into<ModuleLearningRate>,
@@ -86,8 +95,8 @@ impl FusedOptimizer {
             for job in &jobs {
                 self.bring(engine, job.id)?;
             }
-            let places = search.places()?;
-            self.engines[engine].1.step(&jobs, &places)?;
+            let memory = search.finish()?;
+            self.engines[engine].1.step(&jobs, &memory)?;
         }
         Ok(())
     }
@@ -105,7 +114,8 @@ impl FusedOptimizer {
         }
     }
 
-    /// Brings a parameter's state to the engine of its device: from a record, or from where the parameter was before.
+    /// Brings a parameter's state to the engine of its device: from a record, or from the device
+    /// where the parameter was before.
     fn bring(&mut self, engine: usize, id: ParamId) -> Result<(), Error> {
         let mut state = self.loaded.remove(&id);
         for (index, (_, other)) in self.engines.iter_mut().enumerate() {
@@ -119,8 +129,8 @@ impl FusedOptimizer {
         Ok(())
     }
 
-    /// Dispatches that the last step took on all devices. Burn keeps many tensors in one buffer, and those share
-    /// dispatches.
+    /// Dispatches that the last step took on all devices. Burn keeps many tensors in one buffer,
+    /// and those share dispatches.
     ///
     /// # Errors
     /// A device was lost.
@@ -149,7 +159,8 @@ impl FusedOptimizer {
         self.try_to_record().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Takes all states from a record. Each goes to its parameter, by the parameter's id, at the parameter's next step.
+    /// Takes all states from a record. Each goes to its parameter, by the parameter's id, at the
+    /// parameter's next step.
     ///
     /// # Errors
     /// The record was made by an optimizer of Burn's own.

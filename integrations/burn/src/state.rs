@@ -1,6 +1,7 @@
-//! What an optimizer remembers of a parameter, on the host and in Burn's records.
+//! A parameter's states and step count, on the host and in Burn's records.
 //!
-//! A record is Burn's own `OptimizerRecord`, which is made from and turned into bytes in its file format only.
+//! A record is Burn's own `OptimizerRecord`, which can be made only from bytes in its file format,
+//! and read only as such bytes.
 
 use crate::error::Error;
 use burn::module::ParamId;
@@ -21,7 +22,8 @@ pub(crate) struct State {
     pub arrays: Vec<(String, Vec<f32>)>,
 }
 
-/// After a parameter's id in a record's numbers: how many steps it has behind it, and its rank, which Burn asks for.
+/// Names of a record's numbers, after a parameter's id: how many steps it has taken, and its rank,
+/// which Burn asks for.
 const STEPS: &str = "steps";
 const RANK: &str = "__rank";
 

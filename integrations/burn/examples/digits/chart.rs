@@ -8,7 +8,8 @@ const HEIGHT: f32 = 400.0;
 const MARGIN: f32 = 48.0;
 const NAME: &str = "wgpu-optim-burn-digits.svg";
 
-/// Draws a curve a run over batches, losses on a logarithmic scale, into the folder for temporary files.
+/// Draws a curve for each run over batches, losses on a logarithmic scale, into the folder for
+/// temporary files.
 pub fn draw(curves: &[(&str, &[f32])]) -> std::io::Result<PathBuf> {
     let path = std::env::temp_dir().join(NAME);
     std::fs::write(&path, picture(curves))?;
@@ -24,8 +25,8 @@ fn picture(curves: &[(&str, &[f32])]) -> String {
     let y = |log: f32| MARGIN + (HEIGHT - 2.0 * MARGIN) * (high - log) / (high - low);
 
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for power in low as i32..=high as i32 {
         let at = y(power as f32);

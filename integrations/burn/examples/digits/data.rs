@@ -46,7 +46,7 @@ impl Digits {
     /// The training set in an order that only depends on the epoch.
     pub fn batches(&self, epoch: usize, size: usize) -> impl Iterator<Item = Batch> {
         let mut order: Vec<_> = (0..TRAIN_DIGITS).collect();
-        // By a hash of the place: as good as a shuffle here.
+        // By a hash of the index, which shuffles well enough here.
         order
             .sort_by_key(|&index| ((index + 1) * (2 * epoch + 1)).wrapping_mul(2654435761) % 65537);
         let chunks: Vec<Vec<_>> = order.chunks_exact(size).map(<[_]>::to_vec).collect();

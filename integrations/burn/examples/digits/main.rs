@@ -1,5 +1,6 @@
-//! Trains a small convolutional network on handwritten digits with Burn: once with Burn's own Adam, once with ours, from
-//! the same parameters on the same batches. Prints what each spends in the step and draws both loss curves.
+//! Trains a small convolutional network on handwritten digits with Burn: once with Burn's own Adam,
+//! once with ours, from the same parameters on the same batches. Prints how long the steps of each
+//! take and draws both loss curves.
 //!
 //! `cargo run --example digits` takes a number of epochs after `--`, and `--help`.
 
@@ -20,7 +21,8 @@ const LEARNING_RATE: f64 = 2e-3;
 const BATCH: usize = 64;
 const EPOCHS: usize = 8;
 
-/// Batches in which the two runs' losses still differ by rounding alone, and by how much, relatively.
+/// Batches in which the two runs' losses still differ by rounding alone, and by how much,
+/// relatively.
 const SAME_BATCHES: usize = 5;
 const ROUNDING: f32 = 1e-3;
 
@@ -29,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => EPOCHS,
         Some(epochs) => epochs.parse().map_err(|_| "usage: digits [EPOCHS]")?,
     };
-    // Instead of `Device::default()`; the kind is named since that would pass software adapters by.
+    // Instead of `Device::default()`, which would skip software adapters.
     let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
     let (device, setup) = options.init_with_setup()?;
     wgpu_optim_burn::share_device(&device, &setup);
@@ -55,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What a run showed.
+/// The results of a run.
 struct Run {
     losses: Vec<f32>,
     accuracy: f32,

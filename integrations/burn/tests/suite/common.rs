@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 /// The one device of the tests.
 pub fn device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
-    // Named, since `Device::default()` passes software adapters by.
+    // The kind is named, since `Device::default()` skips software adapters.
     let make = || {
         let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
         wgpu_optim_burn::init_device(options).expect("a wgpu adapter").autodiff()

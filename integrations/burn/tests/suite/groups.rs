@@ -102,6 +102,6 @@ fn groups_that_split_later_keep_their_states() {
         bits(&model)
     };
     let (split, together) = (run(true), run(false));
-    assert_eq!(split[..3], together[..3], "the others did not notice");
+    assert_eq!(split[..3], together[..3], "the other parameters are the same");
     assert_ne!(split[3], together[3]);
 }

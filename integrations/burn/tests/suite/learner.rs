@@ -1,5 +1,6 @@
-//! Burn's `Learner` holds an optimizer of Burn's own type, but asks the model to take the step. `TrainStep` is of
-//! burn-train, which these tests do without, since it would take long to build; this is its method, word for word.
+//! Burn's `Learner` holds an optimizer of Burn's own type, but asks the model to take the step.
+//! `TrainStep` is from burn-train, which these tests do without, since it would take long to build;
+//! this is its method, word for word.
 
 use crate::common::{Bag, bits, device};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;

@@ -1,4 +1,4 @@
-//! Tests against Burn's own optimizers, on whatever adapter is there.
+//! Tests against Burn's own optimizers, on the default adapter of the machine.
 
 mod common;
 mod errors;
@@ -8,5 +8,6 @@ mod many;
 mod matches_burn;
 mod order;
 mod ownership;
+mod rates;
 mod rules;
 mod states;

@@ -1,4 +1,5 @@
-//! More parameters than Burn is asked for at once: some have been found before the walk reaches others.
+//! More parameters than Burn is asked for at once: some have been found before the walk reaches
+//! others.
 
 use crate::common::{Bag, bits, device, numbers, values};
 use burn::optim::{GradientsParams, SgdConfig};
@@ -8,7 +9,8 @@ use wgpu_optim_burn::{Fuse, FusedOptimizer};
 const WEIGHTS: usize = 700;
 const LR: f64 = 0.5;
 
-/// Steps by gradients that Burn has still to compute, each twice its parameter, which leaves nothing of any value.
+/// Steps by gradients that Burn has still to compute, each twice its parameter: every value becomes
+/// zero.
 fn step_to_zero(optimizer: &mut FusedOptimizer, model: Bag) -> Bag {
     let mut grads = GradientsParams::new();
     for weight in &model.weights {
@@ -45,7 +47,7 @@ fn clones_keep_their_values() {
     assert_eq!(bits(&clone), before);
 }
 
-/// What is wrong is found when others have been asked for already.
+/// The error is found when Burn has been asked for other parameters already.
 #[test]
 fn a_late_refusal_changes_nothing() {
     let mut optimizer = SgdConfig::new().init_fused();

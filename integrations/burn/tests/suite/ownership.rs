@@ -1,4 +1,5 @@
-//! What others hold never changes; what this module holds does; what nobody holds is freed.
+//! Values that others hold never change, those that the module holds do, and memory that nobody
+//! holds is freed.
 
 use crate::common::{
     Bag, Net, bits, data, device, numbers, other_device, parameter, register, values,
@@ -23,7 +24,7 @@ impl One {
         Self { weight: parameter([6, 10], 1, &device()) }
     }
 
-    /// After its first step, which copies small parameters whoever else holds them.
+    /// After its first step, which copies small parameters in any case.
     fn settled(optimizer: &mut FusedOptimizer) -> Self {
         Self::new().step(optimizer, 0)
     }
@@ -195,7 +196,7 @@ fn shared_frozen_and_gradientless_parameters_are_as_in_burn() {
     };
     let (ours, burn) = (values(&step(true)), values(&step(false)));
     assert!(crate::common::difference(&ours, &burn) < 1e-6);
-    assert_eq!(ours[1], values(&model)[1], "Burn leaves the second place as it is");
+    assert_eq!(ours[1], values(&model)[1], "Burn does not update the second one");
 
     let mut net = Net::new(&device());
     net.first = net.first.no_grad();

@@ -1,4 +1,5 @@
-//! Every rule, and one of one's own, steps a model of Burn's as the core crate's CPU optimizer steps arrays in f64.
+//! Every rule, and a rule of the user's, steps a model of Burn's as the core crate's CPU optimizer
+//! steps arrays in f64.
 
 use crate::common::{Bag, device, difference, values};
 use cautious_lion::CautiousLion;
@@ -31,17 +32,17 @@ fn on_the_cpu(rule: &dyn DynRule, model: &Bag) -> Vec<Vec<f32>> {
     own.set_lr(lr(rule));
     let mut optimizer = CpuOptimizer::builder().group(own, params).build().unwrap();
     for (index, values) in start.iter().enumerate() {
-        optimizer.set_param(&index.to_string(), &f64s(values)).unwrap();
+        optimizer.set_param(index.to_string(), &f64s(values)).unwrap();
     }
     for step in 0..STEPS {
         let grads = model.grad_values(&model.grads(step));
         for (index, grad) in grads.iter().enumerate() {
-            optimizer.set_grad(&index.to_string(), &f64s(grad)).unwrap();
+            optimizer.set_grad(index.to_string(), &f64s(grad)).unwrap();
         }
         optimizer.step().unwrap();
     }
     let param =
-        |index: usize| optimizer.param(&index.to_string()).unwrap().mapv(|x| x as f32).to_vec();
+        |index: usize| optimizer.param(index.to_string()).unwrap().mapv(|x| x as f32).to_vec();
     (0..start.len()).map(param).collect()
 }
 
