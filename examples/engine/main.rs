@@ -54,8 +54,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     )?;
     let info = adapter.get_info();
     println!("{} ({})", info.name, info.backend);
-    // The optimizer needs no features, and the default limits are enough.
-    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
+    // The optimizer needs no features, but some make it faster; the default limits are enough.
+    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        required_features: adapter.features() & wgpu_optim::Gpu::FEATURES,
+        ..Default::default()
+    }))?;
 
     let mut trainer = Trainer::new(device, queue)?;
     let start = Instant::now();

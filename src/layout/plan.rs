@@ -109,7 +109,7 @@ impl Dispatch {
     /// The dispatch's pieces as the table's writers take them, where the table of its blocks starts
     /// at `first_row`. `sums` gives the place of a piece's first partial sum, and its tensor's
     /// index.
-    pub(crate) fn piece_words(
+    pub fn piece_words(
         &self,
         first_row: u32,
         sums: impl Fn(&Piece) -> [u32; 2],
@@ -130,7 +130,7 @@ impl Dispatch {
 
 words! {
     /// A piece as `shaders/passes/table.wgsl` reads it.
-    pub(crate) struct PieceWords {
+    pub struct PieceWords {
         /// The row of its first block.
         row: u32,
         /// Its number of elements.

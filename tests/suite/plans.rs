@@ -58,15 +58,21 @@ fn slot(&(_, kernel, index, _): &(u64, usize, u32, u8)) -> Option<Slot> {
     (index < 4).then_some(Slot { kernel, page: index as usize / 2, index: index % 2 })
 }
 
-/// A dispatch's blocks: its piece, its first element in it, its number of elements, and where it
-/// starts in the windows, in elements.
+/// What the tables' writers are told of a dispatch, block by block: its piece, its first element in
+/// it, its number of elements, and where it starts in the windows, in elements.
 fn blocks_of(dispatch: &Dispatch) -> Vec<(&Piece, u64, u64, [u64; 3])> {
+    const FIRST_ROW: u32 = 7;
+    let words: Vec<_> = dispatch.piece_words(FIRST_ROW, |piece| [piece.param as u32, 1]).collect();
+    assert_eq!(words.len(), dispatch.pieces.len());
     let mut blocks = Vec::new();
-    for piece in &dispatch.pieces {
+    for (piece, words) in dispatch.pieces.iter().zip(words) {
+        assert_eq!(words.row, FIRST_ROW + blocks.len() as u32);
+        assert_eq!((u64::from(words.len), words.slot), (piece.len, piece.slot));
+        assert_eq!([words.partial, words.tensor], [piece.param as u32, 1]);
+        let starts = [words.params, words.grads, words.states];
         for first in (0..piece.blocks()).map(|block| BLOCK * block) {
             let live = BLOCK.min(piece.len - first);
-            let at = |k: usize| piece.starts[k] + first - dispatch.windows[k].offset / 4;
-            blocks.push((piece, first, live, [0, 1, 2].map(at)));
+            blocks.push((piece, first, live, starts.map(|start| u64::from(start) + first)));
         }
     }
     assert_eq!(blocks.len() as u64, dispatch.blocks());
