@@ -236,3 +236,34 @@ fn statistics_before_the_next_step() {
     optimizer.add_group(Adam::default(), [("c", 1)]).expect("added");
     assert_eq!(read(&optimizer).2, [3, 500, 0]);
 }
+
+/// Engines whose gradients are in other memory in each step move them all: with handles nothing is
+/// looked up by name, and nothing is allocated once the optimizer has moved as many before.
+#[test]
+fn moving_a_thousand_parameters_allocates_nothing() {
+    const COUNT: usize = 1000;
+    const LEN: u64 = 64;
+    let gpu = Gpu::default();
+    let [p, a, b] = [0, 1, 2].map(|_| gpu.buffer(&vec![0.0; COUNT * LEN as usize]));
+    let place = |grad, index: usize| {
+        let start = 4 * LEN * index as u64;
+        Place::new((&p, start), (grad, start))
+    };
+    let param = |index: usize| {
+        let start = 4 * LEN * index as u64;
+        Param::new(format!("p{index}"), LEN as usize).buffers((&p, start), (&a, start))
+    };
+    let mut optimizer = Optimizer::builder()
+        .group(SGD::default(), (0..COUNT).map(param))
+        .build(&gpu.device, &gpu.queue)
+        .expect("built");
+    let ids: Vec<_> = optimizer.params().map(|info| info.id).collect();
+    let mut moved = |grad| {
+        let places = ids.iter().enumerate().map(|(index, id)| (id, place(grad, index)));
+        optimizer.set_buffers(places).expect("moved");
+    };
+    moved(&b);
+    moved(&a);
+    let allocations = allocation_counter::measure(|| moved(&b));
+    assert_eq!(allocations.count_total, 0, "{allocations:?}");
+}
