@@ -140,10 +140,11 @@ impl Gpu {
                 decision: uploads.decided().zip(self.decision.as_ref()),
             };
             let commands = inputs.commands(&mut self.compiler, &mut self.scratch)?;
-            Ok(Ready { commands, pages: pages.clone(), uploads, first_step: None })
+            Ok((commands, uploads))
         });
         // After a failure half of what is kept may be invalid.
-        made.and_then(|made| made).inspect_err(|_| self.scratch.clear())
+        let made = made.and_then(|made| made).inspect_err(|_| self.scratch.clear());
+        made.map(|(commands, uploads)| Ready { commands, pages, uploads, first_step: None })
     }
 
     /// Compiles every kernel that steps of these groups can come to need, whatever is frozen,

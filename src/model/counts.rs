@@ -44,11 +44,16 @@ fn mix(history: u64, event: u64) -> u64 {
 }
 
 impl Count {
-    /// A count that the host knows, without members.
-    pub fn new(group: usize, steps: u64, scalars: Vec<f64>, frozen: bool) -> Self {
+    /// A count that the host knows, without members and scalars.
+    pub fn new(group: usize, steps: u64, frozen: bool) -> Self {
         let history = if steps == 0 { NO_HISTORY } else { mix(!NO_HISTORY, steps) };
-        let origin = Origin::Host;
+        let (origin, scalars) = (Origin::Host, Vec::new());
         Self { group, steps, scalars, frozen, members: 0, origin, history, recorded: false }
+    }
+
+    /// The same count with these scalars.
+    pub fn with_scalars(self, scalars: Vec<f64>) -> Self {
+        Self { scalars, ..self }
     }
 
     /// The same count, without members, at another index than `index`, which has it now.

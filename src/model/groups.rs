@@ -61,7 +61,7 @@ impl Model {
                 "Give every parameter its own name, such as the module path and the tensor",
             ));
         }
-        let count = self.index_of(self.new_count(group, 0, false));
+        let count = self.index_of_steps(group, 0, false);
         self.counts[count].members += 1;
         self.params.push(Member { shape, len, group, count });
         Ok(())
@@ -91,8 +91,8 @@ impl Model {
     /// Sets the number of steps that a parameter has behind it.
     pub(crate) fn set_steps(&mut self, param: usize, steps: u64) {
         let frozen = self.is_frozen(param);
-        let count = self.new_count(self.params[param].group, steps, frozen);
-        self.recount(param, count);
+        let count = self.index_of_steps(self.params[param].group, steps, frozen);
+        self.give_count(param, count);
     }
 
     /// Moves a parameter to another group; its step count stays.
@@ -134,22 +134,28 @@ impl Model {
         self.counts[self.params[param].count].steps
     }
 
-    /// A count with so many steps behind it.
-    fn new_count(&self, group: usize, steps: u64, frozen: bool) -> Count {
+    /// The index of a count with so many steps behind it. Its scalars are computed, step by step,
+    /// only if no other count has them already.
+    fn index_of_steps(&mut self, group: usize, steps: u64, frozen: bool) -> usize {
+        let count = Count::new(group, steps, frozen);
+        if let Some(index) = self.agreeing(&count) {
+            return index;
+        }
         let rule = &self.groups[group].rule;
         let mut scalars: Vec<_> = rule.scalars().iter().map(|scalar| scalar.value).collect();
         if !scalars.is_empty() {
             (1..=steps).for_each(|step| rule.advance(step, &mut scalars));
         }
-        Count::new(group, steps, scalars, frozen)
+        self.insert(count.with_scalars(scalars))
     }
 
-    /// The index of a count that agrees with this one, which is added if there is none.
-    fn index_of(&mut self, count: Count) -> usize {
-        let agrees = |known: &Count| known.members > 0 && known.agrees(&count);
-        if let Some(index) = self.counts.iter().position(agrees) {
-            return index;
-        }
+    /// The index of a count in use that agrees with this one.
+    fn agreeing(&self, count: &Count) -> Option<usize> {
+        self.counts.iter().position(|known| known.members > 0 && known.agrees(count))
+    }
+
+    /// Adds a count; its index.
+    fn insert(&mut self, count: Count) -> usize {
         match self.counts.iter().position(Count::is_free) {
             Some(index) => {
                 self.counts[index] = count;
@@ -165,7 +171,12 @@ impl Model {
     /// Gives a parameter another count.
     fn recount(&mut self, param: usize, count: Count) {
         // The old count keeps its member until the new one has its index: it must not be free yet.
-        let count = self.index_of(count);
+        let count = self.agreeing(&count).unwrap_or_else(|| self.insert(count));
+        self.give_count(param, count);
+    }
+
+    /// Gives a parameter the count of this index.
+    fn give_count(&mut self, param: usize, count: usize) {
         let old = std::mem::replace(&mut self.params[param].count, count);
         self.counts[count].members += 1;
         self.counts[old].members -= 1;
