@@ -177,7 +177,7 @@ pub use control::{GradScaler, NonFinite, ParameterNorms, ParameterStatistics, St
 pub use cpu::Cpu;
 pub use error::{Check, Error};
 pub use gpu::{Gpu, Place, Readback, Slice};
-pub use model::{ParamId, ParamInfo, ParamKey, Shape, Values, pattern};
+pub use model::{Format, ParamId, ParamInfo, ParamKey, Rounding, Shape, Storage, Values, pattern};
 pub use ndarray;
 pub use rule::{
     After, Before, DynRule, Fields, NoSums, Number, Pass, Real, Rule, StateInit, Step, SumInit,
@@ -241,7 +241,10 @@ pub type CpuBuilder<T> = optimizer::Builder<Cpu<T>>;
 /// notice.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::layout::{geometry, kernels, limits, pages, phases, placement, plan, sums};
+    pub use crate::layout::{
+        formats, geometry, kernels, limits, pages, phases, placement, plan, sums,
+    };
+    pub use crate::model::{Codec, Formats, Keeping};
     pub use crate::rule::{
         AnyRun, AnyView, Instruction, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS,
         Operation, Program, Run, View, power,

@@ -5,7 +5,7 @@ use crate::control::{Control, GradScaler, NormType};
 use crate::error::Error;
 pub use crate::model::Param;
 use crate::model::pattern::matches;
-use crate::model::{Model, ParamId, ParamInfo, ParamKey, Values};
+use crate::model::{Member, Model, ParamId, ParamInfo, ParamKey, Storage, Values};
 use crate::rule::{DynRule, Real};
 use std::fmt::Debug;
 
@@ -55,6 +55,15 @@ pub trait Engine: Debug + Sized + sealed::Sealed {
         array: Array,
         values: &[Self::Element],
     ) -> Result<(), Error>;
+    /// Sets the elements of a state as they are stored; the number of bytes was checked.
+    #[doc(hidden)]
+    fn write_bytes(
+        &mut self,
+        model: &Model,
+        param: usize,
+        state: usize,
+        bytes: &[u8],
+    ) -> Result<(), Error>;
 }
 
 pub(crate) mod sealed {
@@ -86,6 +95,8 @@ pub(crate) struct NewGroup<P> {
 pub struct Builder<E: Engine> {
     pub(crate) groups: Vec<NewGroup<E::Place>>,
     pub(crate) control: Control,
+    /// How parameters are stored, by patterns of their names.
+    storage: Vec<(String, Storage)>,
     pub(crate) setup: E::Setup,
     /// The first call that made no sense, for `build` to tell.
     pub(crate) misuse: Option<Error>,
@@ -93,8 +104,8 @@ pub struct Builder<E: Engine> {
 
 impl<E: Engine> Default for Builder<E> {
     fn default() -> Self {
-        let (groups, control, setup, misuse) = Default::default();
-        Self { groups, control, setup, misuse }
+        let (groups, control, storage, setup, misuse) = Default::default();
+        Self { groups, control, storage, setup, misuse }
     }
 }
 
@@ -213,8 +224,36 @@ impl<E: Engine> Builder<E> {
         self
     }
 
+    /// How parameters whose names match a pattern are stored, with their gradients and states. A
+    /// parameter takes the first that matches, so that exceptions come first; its own
+    /// [`storage`](Param::storage) goes before all; one that none matches is in f32.
+    ///
+    /// ```no_run
+    /// # use wgpu_optim::{AdamW, Format, Optimizer, Rounding, Storage};
+    /// let builder = Optimizer::builder()
+    ///     .group(AdamW::default(), [("embed.weight", [50_000, 512]), ("mlp.weight", [512, 512])])
+    ///     .storage("embed.*", Storage::bf16(Rounding::Remainder))
+    ///     .storage("*", Storage::bf16(Rounding::Remainder).states(Format::Block8));
+    /// ```
+    pub fn storage(mut self, pattern: impl Into<String>, storage: Storage) -> Self {
+        self.storage.push((pattern.into(), storage));
+        self
+    }
+
+    /// Gives parameters that say nothing of it the storage of the first pattern that matches.
+    fn apply_storage(&mut self) {
+        for param in self.groups.iter_mut().flat_map(|group| &mut group.params) {
+            if param.storage.is_none() {
+                let of_name = |(pattern, _): &&(String, Storage)| matches(pattern, &param.name);
+                let first = self.storage.iter().find(of_name);
+                param.storage = first.map(|(_, storage)| storage.clone());
+            }
+        }
+    }
+
     /// An optimizer over this engine, which has no groups yet.
-    pub(crate) fn over(self, engine: E) -> Result<Optimizer<E>, Error> {
+    pub(crate) fn over(mut self, engine: E) -> Result<Optimizer<E>, Error> {
+        self.apply_storage();
         let mut optimizer = Optimizer { model: Model::default(), control: self.control, engine };
         optimizer.extend(self.groups)?;
         Ok(optimizer)
@@ -468,6 +507,34 @@ impl<E: Engine> Optimizer<E> {
         let param = self.model.find(param)?;
         let state = self.model.find_state(param, state)?;
         self.write(param, Array::State(state), values)
+    }
+
+    /// Sets a state's elements as they are stored, without a loss: little-endian numbers of its
+    /// format; in [`Format::Block8`](crate::Format::Block8) for each 256 elements an f32 scale and
+    /// 256 codes, the last block padded.
+    ///
+    /// # Errors
+    /// A name is unknown, the state is unused, or the number of bytes is wrong.
+    pub fn set_state_bytes(
+        &mut self,
+        param: impl ParamKey,
+        state: &str,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let param = self.model.find(param)?;
+        let state = self.model.find_state(param, state)?;
+        let Member { len, formats, .. } = &self.model.params[param];
+        let expected = formats.states.as_slice()[state].bytes(*len as u64);
+        if bytes.len() as u64 != expected {
+            return Err(Error::parameter(
+                self.model.name(param),
+                format!("{expected} bytes of the state as it is stored"),
+                format!("{} bytes", bytes.len()),
+                "Pass what was read from an optimizer that stores it alike, or set values by \
+                 `set_state`",
+            ));
+        }
+        self.engine.write_bytes(&self.model, param, state, bytes)
     }
 
     fn write(

@@ -4,7 +4,7 @@ use crate::RULE;
 use wgpu_optim::internals::geometry::Transport;
 use wgpu_optim::internals::limits::Limits;
 use wgpu_optim::internals::pages::Slots;
-use wgpu_optim::internals::{Extras, RuleKernel, rule_kernel};
+use wgpu_optim::internals::{Extras, Formats, RuleKernel, rule_kernel};
 use wgpu_optim::{Error, wgpu};
 
 /// The kernel of the update: the rule, and what the library puts before and after it.
@@ -16,6 +16,7 @@ pub fn update_kernel() -> Result<String, Error> {
         slots: Slots::One,
         shared: false,
         extras: Extras::default(),
+        formats: Formats::f32(1),
     };
     Ok(rule_kernel(&RULE, kernel, &Limits::from(&wgpu::Limits::default()))?.text)
 }

@@ -26,7 +26,7 @@ pub fn run(descent: &Descent<'_>) -> Result<Outcome, Error> {
             optimizer.set_grad("xy", gradients.as_flattened())?;
             optimizer.par_step()?;
             let moved = positions.as_flattened_mut().iter_mut().zip(optimizer.param("xy")?);
-            moved.for_each(|(position, x)| *position = *x);
+            moved.for_each(|(position, x)| *position = x);
         }
     }
     Ok(Outcome {

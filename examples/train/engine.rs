@@ -134,7 +134,7 @@ fn step_on_cpu(
     }
     optimizer.par_step()?;
     for (name, mut tensor) in network.tensors_mut() {
-        tensor.iter_mut().zip(optimizer.param(&name)?).for_each(|(value, new)| *value = *new);
+        tensor.iter_mut().zip(&optimizer.param(&name)?).for_each(|(value, new)| *value = *new);
     }
     Ok(Status {
         grad_norm: optimizer.grad_norm(),

@@ -6,7 +6,7 @@ struct Around {
     maximize: f32, // not 0 to ascend
     weight_decay: f32,
     decay: f32,
-    padding: f32,
+    step: f32, // the step's number
 }
 
 // A coefficient slot of the page that the host, or `decide.wgsl`, fills for each step.

@@ -3,6 +3,9 @@
 // #import around
 // #import rule
 // #import states
+// #if keeps
+// #import keep
+// #end
 // #import rule_summand
 // #import parts
 
@@ -12,7 +15,11 @@ fn part_sum(block: u32, thread: u32) -> Summand {
     let live = live_lanes(lanes, row);
     let at = loaded_lanes(lanes, row);
     let slot = slot_of(row);
+    // #if keeps
+    let p = exact_params(row, at);
+    // #else
     let p = load_params(row.x + at);
+    // #end
     let g = gradient(slot.around, p, load_grads(row.y + at));
     var state = load_state(row.z + at);
     return rule_summand(summands(slot.rule, p, g, &state), live);

@@ -37,4 +37,7 @@ fn main(
     // #if tensors
     tensors[row] = vec2<u32>(piece.partial + block, piece.tensor);
     // #end
+    // #if origins
+    origins[row] = vec2<u32>(piece.first_block + block, piece.key);
+    // #end
 }

@@ -3,6 +3,12 @@
 // #import around
 // #import rule
 // #import states
+// #if keeps
+// #import keep
+// #end
+// #if chance
+// #import noise
+// #end
 // #if sums
 // #import tensor_coeffs
 // #end
@@ -24,7 +30,11 @@ fn update_thread(block: u32, thread: u32) -> Updated {
     let at = loaded_lanes(lanes, row);
 
     let slot = slot_of(row);
+    // #if keeps
+    let old = exact_params(row, at);
+    // #else
     let old = load_params(row.x + at);
+    // #end
     let g = gradient(slot.around, old, load_grads(row.y + at));
     var state = load_state(row.z + at);
     // #if sums
@@ -40,14 +50,35 @@ fn update_thread(block: u32, thread: u32) -> Updated {
     // #end
     let kept = select(old, after, live & vec4<bool>(!skipped));
 
+    // #if block8
+    // Every thread takes part, also one that stores nothing.
+    let scales = scales_of(block % BLOCKS_PER_WORKGROUP, live, state);
+    // #end
+    // #if chance
+    let origin = origins[min(block, arrayLength(&table) - 1u)];
+    let random = noise(thread, origin.x, slot.around.step, origin.y);
+    // #end
+
     // A thread's first element is the parameter's if any is.
     if live.x {
         // #if zero_grad
         store_grads(row.y + at, live, Real(0.0));
         // #end
         if !skipped {
+            // #if block8
+            store_state(row.z + at, live, state, scales);
+            // #else
             store_state(row.z + at, live, state);
+            // #end
+            // #if chance
+            store_by_chance(row, at, live, kept, random);
+            // #else
+            // #if keeps
+            store_exact(row, at, live, kept);
+            // #else
             store_params(row.x + at, live, kept);
+            // #end
+            // #end
         }
     }
     return Updated(select(Real(0.0), old, live), select(Real(0.0), kept, live));

@@ -1,6 +1,8 @@
 //! The optimizer on the CPU, over ndarray's arrays: the reference, and what runs where no GPU is
 //! found.
 
+mod coded;
+mod stored;
 mod tensor;
 
 use crate::control::{Control, Measure, Scale};
@@ -8,8 +10,9 @@ use crate::error::Error;
 use crate::model::{Model, ParamKey};
 use crate::optimizer::{Array, Builder, Engine, Optimizer, sealed::Sealed};
 use crate::rule::Real;
-use ndarray::{ArrayView1, ArrayViewMut1};
+use ndarray::{ArrayViewMut1, CowArray, Ix1};
 use std::convert::Infallible;
+use stored::Stored;
 use tensor::Tensor;
 
 /// The engine on the CPU, over `f32` (as the GPU computes) or `f64` (the reference).
@@ -37,8 +40,7 @@ impl<T: Real> Engine for Cpu<T> {
         _: Vec<Option<Infallible>>,
     ) -> Result<(), Error> {
         for param in self.tensors.len()..model.params.len() {
-            let states = model.rule_of(param).states();
-            self.tensors.push(Tensor::new(model.params[param].len, &states));
+            self.tensors.push(Tensor::new(&model.params[param], model.rule_of(param)));
         }
         Ok(())
     }
@@ -50,7 +52,18 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn write(&mut self, _: &Model, param: usize, array: Array, values: &[T]) -> Result<(), Error> {
-        self.tensors[param].array_mut(array).assign(&ArrayView1::from(values));
+        self.tensors[param].set(array, values);
+        Ok(())
+    }
+
+    fn write_bytes(
+        &mut self,
+        _: &Model,
+        param: usize,
+        state: usize,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        self.tensors[param].states[state].set_bytes(bytes);
         Ok(())
     }
 }
@@ -140,7 +153,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
         let mut measure = Measure::default();
         for (param, tensor) in self.engine.tensors.iter().enumerate() {
             if !self.model.is_frozen(param) {
-                tensor.grad.iter().for_each(|g| measure.add(g.to_f64()));
+                tensor.grad.values().iter().for_each(|g| measure.add(g.to_f64()));
             }
         }
         let representable = |x| T::from_f64(x).to_f64().is_finite();
@@ -154,7 +167,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
         if self.control.zero_grad {
             for (param, tensor) in self.engine.tensors.iter_mut().enumerate() {
                 if !self.model.is_frozen(param) {
-                    tensor.grad.fill(T::default());
+                    tensor.zero_grad();
                 }
             }
         }
@@ -162,7 +175,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
 
     /// Zeroes all gradients.
     pub fn zero_grad(&mut self) {
-        self.engine.tensors.iter_mut().for_each(|tensor| tensor.grad.fill(T::default()));
+        self.engine.tensors.iter_mut().for_each(Tensor::zero_grad);
     }
 
     /// The loss scale.
@@ -184,30 +197,49 @@ impl<T: Real> Optimizer<Cpu<T>> {
         self.engine.grad_norm
     }
 
-    /// A parameter's elements.
+    /// A parameter's elements: a view, or a copy if they are stored in 16 bits.
     ///
     /// # Errors
     /// The parameter is unknown.
-    pub fn param(&self, param: impl ParamKey) -> Result<ArrayView1<'_, T>, Error> {
-        Ok(self.engine.tensors[self.model.find(param)?].param.view())
+    pub fn param(&self, param: impl ParamKey) -> Result<CowArray<'_, T, Ix1>, Error> {
+        Ok(self.engine.tensors[self.model.find(param)?].param.values())
     }
 
     /// A gradient's elements, to compute into.
     ///
     /// # Errors
-    /// The parameter is unknown.
+    /// The parameter is unknown, or its gradient is stored in 16 bits.
     pub fn grad_mut(&mut self, param: impl ParamKey) -> Result<ArrayViewMut1<'_, T>, Error> {
         let param = self.model.find(param)?;
-        Ok(self.engine.tensors[param].grad.view_mut())
+        match &mut self.engine.tensors[param].grad {
+            Stored::Plain(values) => Ok(values.view_mut()),
+            Stored::Coded(codec, ..) => Err(Error::parameter(
+                self.model.name(param),
+                "a gradient in f32, to be computed into",
+                format!("one in {codec:?}"),
+                "Set it by `set_grad`",
+            )),
+        }
     }
 
-    /// A state's elements, by PyTorch's name for it.
+    /// A state's elements, by PyTorch's name for it: a view, or a copy if they are not stored in
+    /// f32.
     ///
     /// # Errors
     /// A name is unknown, or the rule's options leave the state unused.
-    pub fn state(&self, param: impl ParamKey, state: &str) -> Result<ArrayView1<'_, T>, Error> {
+    pub fn state(&self, param: impl ParamKey, state: &str) -> Result<CowArray<'_, T, Ix1>, Error> {
         let param = self.model.find(param)?;
         let state = self.model.find_state(param, state)?;
-        Ok(self.engine.tensors[param].states[state].view())
+        Ok(self.engine.tensors[param].states[state].values())
+    }
+
+    /// A state's elements as they are stored; as [`Optimizer::set_state_bytes`] takes them.
+    ///
+    /// # Errors
+    /// As [`Self::state`].
+    pub fn state_bytes(&self, param: impl ParamKey, state: &str) -> Result<Vec<u8>, Error> {
+        let param = self.model.find(param)?;
+        let state = self.model.find_state(param, state)?;
+        Ok(self.engine.tensors[param].states[state].bytes())
     }
 }

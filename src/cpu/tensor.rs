@@ -1,22 +1,25 @@
 //! One parameter's arrays on the CPU, and a rule's passes over them.
 
+use crate::cpu::coded::{Coded, Storing, apart};
+use crate::cpu::stored::{Stored, View, ViewMut};
+use crate::model::Member;
 use crate::optimizer::Array;
-use crate::rule::{DynRule, MAX_SUMS, Real, Run, StateInit, SumKind, View};
-use ndarray::Array1;
+use crate::rule::{DynRule, MAX_SUMS, Real, Run, SumKind};
 use std::borrow::Cow;
 
 /// A parameter's arrays.
 #[derive(Debug)]
 pub(super) struct Tensor<T> {
-    pub param: Array1<T>,
-    pub grad: Array1<T>,
-    /// Those in use.
-    pub states: Vec<Array1<T>>,
+    storing: Storing,
+    len: usize,
+    pub param: Stored<T>,
+    pub grad: Stored<T>,
+    /// Those in use, and what is kept beside a 16-bit parameter.
+    pub states: Vec<Stored<T>>,
 }
 
-const CONTIGUOUS: &str = "one-dimensional arrays that were made here are contiguous";
-
-/// Elements that a thread takes at once: enough to hide rayon's cost, few enough to balance.
+/// Elements that a thread takes at once: enough to hide rayon's cost, few enough to balance; whole
+/// blocks.
 const CHUNK: usize = 1 << 15;
 
 /// What a tensor's elements add to each sum, squares for a norm.
@@ -24,20 +27,42 @@ type Sums = [f64; MAX_SUMS];
 
 impl<T: Real> Tensor<T> {
     /// All zero, with states as they are before the first step.
-    pub fn new(len: usize, states: &[StateInit]) -> Self {
-        let filled = |value| Array1::from_elem(len, value);
+    pub fn new(member: &Member, rule: &dyn DynRule) -> Self {
+        let Member { len, formats, noise_key, .. } = *member;
+        let initial = rule.states();
+        let state = |(index, &codec): (usize, &_)| {
+            Stored::new(codec, len, initial.get(index).map_or(0.0, |state| state.value))
+        };
         Self {
-            param: filled(T::default()),
-            grad: filled(T::default()),
-            states: states.iter().map(|state| filled(T::from_f64(state.value))).collect(),
+            storing: Storing { formats, noise_key },
+            len,
+            param: Stored::new(formats.param, len, 0.0),
+            grad: Stored::new(formats.grad, len, 0.0),
+            states: formats.states.as_slice().iter().enumerate().map(state).collect(),
         }
     }
 
-    pub fn array_mut(&mut self, array: Array) -> &mut Array1<T> {
-        match array {
-            Array::Param => &mut self.param,
-            Array::Grad => &mut self.grad,
-            Array::State(state) => &mut self.states[state],
+    /// Sets an array's elements. Whoever writes a parameter writes what it stands for.
+    pub fn set(&mut self, array: Array, values: &[T]) {
+        let formats = &self.storing.formats;
+        match (array, formats.kept()) {
+            (Array::Param, Some(kept)) => {
+                let (values, rest): (Vec<_>, Vec<_>) =
+                    values.iter().map(|&x| apart(formats, x, 0)).unzip();
+                self.param.set(&values);
+                self.states[kept].set(&rest);
+            }
+            (Array::Param, None) => self.param.set(values),
+            (Array::Grad, _) => self.grad.set(values),
+            (Array::State(state), _) => self.states[state].set(values),
+        }
+    }
+
+    /// Zeroes the gradient.
+    pub fn zero_grad(&mut self) {
+        match &mut self.grad {
+            Stored::Plain(values) => values.fill(T::default()),
+            Stored::Coded(_, bytes, _) => bytes.fill(0),
         }
     }
 
@@ -65,16 +90,14 @@ impl<T: Real> Tensor<T> {
 
     /// The elements in chunks that a thread takes one at a time.
     fn chunks(&mut self) -> impl Iterator<Item = Chunk<'_, T>> {
-        let param = self.param.as_slice_mut().expect(CONTIGUOUS).chunks_mut(CHUNK);
-        let grad = self.grad.as_slice().expect(CONTIGUOUS).chunks(CHUNK);
-        let mut states: Vec<_> = self
-            .states
-            .iter_mut()
-            .map(|s| s.as_slice_mut().expect(CONTIGUOUS).chunks_mut(CHUNK))
-            .collect();
-        param.zip(grad).map(move |(param, grad)| {
-            let states = states.iter_mut().filter_map(Iterator::next).collect();
-            Chunk { param, grad, states }
+        let (storing, len) = (self.storing, self.len);
+        let arrays = self.param.chunks_mut(CHUNK).zip(self.grad.chunks(CHUNK));
+        let mut states: Vec<_> = self.states.iter_mut().map(|s| s.chunks_mut(CHUNK)).collect();
+        arrays.enumerate().map(move |(index, (param, grad))| {
+            let states: Vec<_> = states.iter_mut().filter_map(Iterator::next).collect();
+            let first = index * CHUNK;
+            let len = CHUNK.min(len - first);
+            Chunk::new(Coded { storing, first, len, param, grad, states })
         })
     }
 }
@@ -105,22 +128,50 @@ fn plus(a: Sums, b: Sums) -> Sums {
 }
 
 /// Consecutive elements of one tensor.
-struct Chunk<'a, T> {
-    param: &'a mut [T],
-    grad: &'a [T],
-    states: Vec<&'a mut [T]>,
+enum Chunk<'a, T> {
+    /// All of the engine's own type.
+    Plain(&'a mut [T], &'a [T], Vec<&'a mut [T]>),
+    Coded(Coded<'a, T>),
 }
 
-impl<T: Real> Chunk<'_, T> {
-    fn update(mut self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) {
-        let mut states: Vec<&mut [T]> = self.states.iter_mut().map(|state| &mut **state).collect();
-        let run = Run { params: self.param, grads: self.grad, states: &mut states };
-        rule.update_run(coeffs, scaling, T::any_run(run));
+impl<'a, T: Real> Chunk<'a, T> {
+    fn new(chunk: Coded<'a, T>) -> Self {
+        let plain = |state: &ViewMut<'_, T>| matches!(state, ViewMut::Plain(_));
+        if !(plain(&chunk.param) && chunk.states.iter().all(plain)) {
+            return Self::Coded(chunk);
+        }
+        match (chunk.param, chunk.grad) {
+            (ViewMut::Plain(param), View::Plain(grad)) => {
+                let states = chunk.states.into_iter().filter_map(|state| match state {
+                    ViewMut::Plain(values) => Some(values),
+                    ViewMut::Coded(..) => None,
+                });
+                Self::Plain(param, grad, states.collect())
+            }
+            (param, grad) => Self::Coded(Coded { param, grad, ..chunk }),
+        }
+    }
+
+    fn update(self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) {
+        match self {
+            Self::Plain(params, grads, mut states) => {
+                let mut states: Vec<&mut [T]> =
+                    states.iter_mut().map(|state| &mut **state).collect();
+                let run = Run { params, grads, states: &mut states };
+                rule.update_run(coeffs, scaling, T::any_run(run));
+            }
+            Self::Coded(chunk) => chunk.update(rule, coeffs, scaling),
+        }
     }
 
     fn sums(&self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) -> Sums {
-        let states: Vec<&[T]> = self.states.iter().map(|state| &**state).collect();
-        let view = View { params: self.param, grads: self.grad, states: &states };
-        rule.sum_run(coeffs, scaling, T::any_view(view))
+        match self {
+            Self::Plain(params, grads, states) => {
+                let states: Vec<&[T]> = states.iter().map(|state| &**state).collect();
+                let view = crate::rule::View { params, grads, states: &states };
+                rule.sum_run(coeffs, scaling, T::any_view(view))
+            }
+            Self::Coded(chunk) => chunk.sums(rule, coeffs, scaling),
+        }
     }
 }

@@ -18,6 +18,9 @@ const ROW_BYTES: u64 = 16;
 /// Bytes of a block's place among the partial sums, and its tensor's index.
 const TENSOR_BYTES: u64 = 8;
 
+/// Bytes of a block's index within its parameter, and what the parameter's chances depend on.
+const ORIGIN_BYTES: u64 = 8;
+
 /// The most rows that the host writes: 4 Mi elements' in whole blocks. Writing more takes it longer
 /// than to have them written.
 pub(super) const MOST_BY_HOST: u64 = 1 << 14;
@@ -27,6 +30,7 @@ const BLOCK_LEN: u32 = BLOCK as u32;
 
 const ROWS: &str = "wgpu-optim blocks";
 const TENSORS: &str = "wgpu-optim blocks' tensors";
+const ORIGINS: &str = "wgpu-optim blocks' origins";
 
 /// The tables of all dispatches, in as few buffers as a binding allows.
 #[derive(Debug)]
@@ -43,6 +47,15 @@ struct Shard {
     rows: wgpu::Buffer,
     /// Where something is summed up for each block.
     tensors: Option<wgpu::Buffer>,
+    /// Where parameters are rounded by chance.
+    origins: Option<wgpu::Buffer>,
+}
+
+/// Which tables there are beside the rows.
+#[derive(Debug, Clone, Copy)]
+struct Beside {
+    tensors: bool,
+    origins: bool,
 }
 
 impl Blocks {
@@ -51,6 +64,7 @@ impl Blocks {
         compiler: &mut Compiler,
         dispatches: &[Dispatch],
         reduction: Option<&Reduction>,
+        key: impl Fn(usize) -> u32,
     ) -> Result<Self, Error> {
         let limits = compiler.limits;
         let most = limits.bound_buffer() / ROW_BYTES;
@@ -60,13 +74,14 @@ impl Blocks {
         let mut pieces = vec![Vec::new(); sizes.len()];
         let sums = |piece: &_| reduction.map_or([0, 0], |reduction| reduction.of_piece(piece));
         for (dispatch, &(shard, first, _)) in dispatches.iter().zip(&places) {
-            pieces[shard].extend(dispatch.piece_words(first as u32, sums));
+            pieces[shard].extend(dispatch.piece_words(first as u32, sums, &key));
         }
-        let sums = reduction.is_some();
+        let origins = dispatches.iter().any(|dispatch| dispatch.formats.by_chance());
+        let beside = Beside { tensors: reduction.is_some(), origins };
         let (shards, writes) = if sizes.iter().sum::<u64>() <= MOST_BY_HOST {
-            (by_host(&compiler.device, &pieces, &sizes, sums), Vec::new())
+            (by_host(&compiler.device, &pieces, &sizes, beside), Vec::new())
         } else {
-            by_gpu(compiler, &pieces, &sizes, sums)?
+            by_gpu(compiler, &pieces, &sizes, beside)?
         };
         Ok(Self { shards, places, writes })
     }
@@ -83,6 +98,13 @@ impl Blocks {
         let tensors = self.shards[shard].tensors.as_ref()?;
         Some(binding(tensors, first, count, TENSOR_BYTES))
     }
+
+    /// The origins of a dispatch's blocks, if some parameter is rounded by chance.
+    pub fn origins(&self, dispatch: usize) -> Option<wgpu::BufferBinding<'_>> {
+        let (shard, first, count) = self.places[dispatch];
+        let origins = self.shards[shard].origins.as_ref()?;
+        Some(binding(origins, first, count, ORIGIN_BYTES))
+    }
 }
 
 /// The tables that these pieces have, written by the host.
@@ -90,11 +112,12 @@ fn by_host(
     device: &wgpu::Device,
     pieces: &[Vec<PieceWords>],
     sizes: &[u64],
-    sums: bool,
+    beside: Beside,
 ) -> Vec<Shard> {
     let shard = |(pieces, &count): (&Vec<_>, &u64)| Shard {
         rows: written(device, ROWS, &by_block(pieces, count, row)),
-        tensors: sums.then(|| written(device, TENSORS, &by_block(pieces, count, tensor))),
+        tensors: beside.tensors.then(|| written(device, TENSORS, &by_block(pieces, count, tensor))),
+        origins: beside.origins.then(|| written(device, ORIGINS, &by_block(pieces, count, origin))),
     };
     pieces.iter().zip(sizes).map(shard).collect()
 }
@@ -128,12 +151,17 @@ fn tensor(piece: &PieceWords, block: u32) -> [u32; 2] {
     [piece.partial + block, piece.tensor]
 }
 
+/// A block's origin, as `shaders/passes/table.wgsl` writes it.
+fn origin(piece: &PieceWords, block: u32) -> [u32; 2] {
+    [piece.first_block + block, piece.key]
+}
+
 /// The tables that these pieces have, and what writes them on the GPU.
 fn by_gpu(
     compiler: &mut Compiler,
     pieces: &[Vec<PieceWords>],
     sizes: &[u64],
-    sums: bool,
+    beside: Beside,
 ) -> Result<(Vec<Shard>, Vec<Recorded>), Error> {
     let nearest: Vec<_> = pieces.iter().zip(sizes).map(nearest).collect();
     let words = |pieces: &Vec<PieceWords>| {
@@ -144,11 +172,13 @@ fn by_gpu(
     let pieces: Vec<_> = pieces.iter().map(words).collect();
     let pieces = Tables::new(&compiler.device, &pieces);
     let nearest = Tables::new(&compiler.device, &nearest);
-    let key = compiler.fixed(Fixed::Table { tensors: sums })?;
+    let Beside { tensors, origins } = beside;
+    let key = compiler.fixed(Fixed::Table { tensors, origins })?;
     let table = |label, size| create(&compiler.device, label, size, false);
     let shard = |&rows: &u64| Shard {
         rows: table(ROWS, rows * ROW_BYTES),
-        tensors: sums.then(|| table(TENSORS, rows * TENSOR_BYTES)),
+        tensors: tensors.then(|| table(TENSORS, rows * TENSOR_BYTES)),
+        origins: origins.then(|| table(ORIGINS, rows * ORIGIN_BYTES)),
     };
     let shards: Vec<_> = sizes.iter().map(shard).collect();
     let write = |(index, (shard, &rows)): (usize, (&Shard, &u64))| {
@@ -159,6 +189,8 @@ fn by_gpu(
         ];
         let tensors = shard.tensors.as_ref().map(wgpu::Buffer::as_entire_buffer_binding);
         operands.extend(tensors.map(|tensors| (Resource::Tensors, tensors)));
+        let origins = shard.origins.as_ref().map(wgpu::Buffer::as_entire_buffer_binding);
+        operands.extend(origins.map(|origins| (Resource::Origins, origins)));
         let grid = compiler.limits.grid(rows.div_ceil(WORKGROUP_SIZE));
         compiler.ready(key, &operands, Bound::Nothing, grid)
     };

@@ -1,9 +1,9 @@
 //! The buffers of an optimizer: the caller's, the arena's and the states'.
 
-use crate::layout::geometry::ELEMENT_BYTES;
-use crate::layout::kernels::Kernels;
+use crate::layout::formats::WORD_BYTES;
+use crate::layout::kernels::{Class, Kernels};
 use crate::layout::placement::{BufferId, Layout, Span};
-use crate::model::Model;
+use crate::model::{Codec, Model};
 
 /// Every buffer.
 #[derive(Debug, Clone, Default)]
@@ -11,7 +11,7 @@ pub(super) struct Buffers {
     pub caller: CallerBuffers,
     params: Vec<wgpu::Buffer>,
     grads: Vec<wgpu::Buffer>,
-    /// By kernel, state and shard.
+    /// By class, state and shard.
     states: Vec<Vec<Vec<wgpu::Buffer>>>,
 }
 
@@ -92,24 +92,44 @@ impl CallerBuffers {
     }
 }
 
-/// A span of an array's elements, with the buffer that holds it.
+/// A span of an array's elements, with the buffer that holds it and how they are stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
     pub buffer: &'a wgpu::Buffer,
     pub span: Span,
+    pub codec: Codec,
 }
 
 impl<'a> Part<'a> {
     /// The offset and the end in bytes.
     pub fn bytes(&self) -> [u64; 2] {
         let Span { start, len, .. } = self.span;
-        [start * ELEMENT_BYTES, (start + len) * ELEMENT_BYTES]
+        [self.codec.bytes(start), self.codec.bytes(start + len)]
     }
 
-    /// The buffer, the offset and the size in bytes.
+    /// The buffer, the offset and the size in bytes of the words that hold the elements.
     pub fn source(&self) -> (&'a wgpu::Buffer, u64, u64) {
         let [start, end] = self.bytes();
-        (self.buffer, start, end - start)
+        let start = start - start % WORD_BYTES;
+        (self.buffer, start, end.next_multiple_of(WORD_BYTES) - start)
+    }
+
+    /// Appends the elements, which are in these words.
+    pub fn decode(codec: Codec, span: Span, words: &[u32], out: &mut Vec<f32>) {
+        let skipped = codec.bytes(span.start) % WORD_BYTES;
+        let bytes = &bytemuck::cast_slice(words)[skipped as usize..];
+        codec.decode(bytes, span.len as usize, out);
+    }
+
+    /// The elements as they are stored, padded to words if the words are the optimizer's own.
+    pub fn encode(&self, values: &[f32]) -> Vec<u8> {
+        let Span { first, len, .. } = self.span;
+        let mut bytes = Vec::new();
+        self.codec.encode(&values[first as usize..(first + len) as usize], &mut bytes);
+        if self.span.buffer.is_owned() {
+            bytes.resize(bytes.len().next_multiple_of(WORD_BYTES as usize), 0);
+        }
+        bytes
     }
 
     pub fn slice(&self) -> wgpu::BufferSlice<'a> {
@@ -118,11 +138,11 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Which of the arrays that share a layout: a kernel's n-th state. Parameters and gradients need no
+/// Which of the arrays that share a layout: a class's n-th state. Parameters and gradients need no
 /// such telling apart.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StateOf {
-    pub kernel: usize,
+    pub class: usize,
     pub state: usize,
 }
 
@@ -140,19 +160,24 @@ impl Buffers {
         model: &Model,
         kernels: &Kernels,
     ) {
-        for (buffers, label) in
-            [(&mut self.params, "wgpu-optim parameters"), (&mut self.grads, "wgpu-optim gradients")]
-        {
+        let arrays = [&mut self.params, &mut self.grads];
+        let labels = ["wgpu-optim parameters", "wgpu-optim gradients"];
+        for (array, (buffers, label)) in arrays.into_iter().zip(labels).enumerate() {
             let new = &layout.arena[buffers.len()..];
-            buffers.extend(new.iter().map(|&len| create(device, label, len, false)));
+            let create = |(len, codecs): &(u64, [Codec; 2])| {
+                create(device, label, codecs[array].bytes(*len), false)
+            };
+            buffers.extend(new.iter().map(create));
         }
-        self.states.resize(kernels.len(), Vec::new());
-        for (kernel, states) in self.states.iter_mut().enumerate() {
-            let rule = kernels.rule(model, kernel);
-            states.resize(rule.states().len(), Vec::new());
+        self.states.resize(kernels.classes().len(), Vec::new());
+        for ((kernel, class), states) in kernels.classes().zip(&mut self.states) {
+            let codecs = class.formats.states.as_slice();
+            states.resize(codecs.len(), Vec::new());
             for (index, shards) in states.iter_mut().enumerate() {
                 let first = shards.len();
-                let state = State { device, layout, model, kernels, kernel, index, first };
+                let codec = codecs[index];
+                let state =
+                    State { device, layout, model, kernels, kernel, class, index, codec, first };
                 shards.extend(state.create());
             }
         }
@@ -164,46 +189,55 @@ impl Buffers {
             BufferId::Caller(n) => self.caller.known.get(n)?.as_ref().map(|(buffer, _)| buffer),
             BufferId::Params(n) => self.params.get(n),
             BufferId::Grads(n) => self.grads.get(n),
-            BufferId::States(n) => self.states.get(of.kernel)?.get(of.state)?.get(n),
+            BufferId::States(n) => self.states.get(of.class)?.get(of.state)?.get(n),
         }
     }
 
     /// An array's spans with their buffers.
-    pub fn parts(&self, spans: &[Span], of: StateOf) -> Vec<Part<'_>> {
-        let part = |&span: &Span| Some(Part { buffer: self.get(span.buffer, of)?, span });
+    pub fn parts(&self, spans: &[Span], of: StateOf, codec: Codec) -> Vec<Part<'_>> {
+        let part = |&span: &Span| Some(Part { buffer: self.get(span.buffer, of)?, span, codec });
         spans.iter().filter(|span| span.len > 0).filter_map(part).collect()
     }
 }
 
-/// One state of one kernel, about to have more buffers.
+/// One state of one class, about to have more buffers.
 struct State<'a> {
     device: &'a wgpu::Device,
     layout: &'a Layout,
     model: &'a Model,
     kernels: &'a Kernels,
     kernel: usize,
+    class: Class,
     index: usize,
+    codec: Codec,
     /// The index of its first new buffer.
     first: usize,
 }
 
 impl State<'_> {
-    /// The state's new buffers, all elements at the value they have before the first step.
+    /// The state's new buffers, all elements at the value they have before the first step. (What is
+    /// kept beside parameters is 0, as they are.)
     fn create(&self) -> Vec<wgpu::Buffer> {
-        let members = |&group: &usize| self.kernels.of(group) == self.kernel;
-        let value = |group: usize| self.model.groups[group].rule.states()[self.index].value as f32;
-        let filled = (0..self.model.groups.len()).filter(members).any(|group| value(group) != 0.0);
-        let name = self.kernels.rule(self.model, self.kernel).states()[self.index].name;
+        let value = |group: usize| {
+            let states = self.model.groups[group].rule.states();
+            states.get(self.index).map_or(0.0, |state| state.value as f32)
+        };
+        let states = self.kernels.rule(self.model, self.kernel).states();
+        let name = states.get(self.index).map(|state| state.name);
+        let name = name.or(self.class.formats.keeping.state()).unwrap_or_default();
         let label = format!("wgpu-optim {name}");
-        let buffers: Vec<_> = self.layout.states[self.kernel][self.first..]
+        let members: Vec<_> = (0..self.model.params.len())
+            .filter(|&param| self.kernels.class(param).index == self.class.index)
+            .collect();
+        let of_param = |param: usize| value(self.model.params[param].group);
+        let filled = members.iter().any(|&param| of_param(param) != 0.0);
+        let buffers: Vec<_> = self.layout.states[self.class.index][self.first..]
             .iter()
-            .map(|&len| create(self.device, &label, len, filled))
+            .map(|&len| create(self.device, &label, self.codec.bytes(len), filled))
             .collect();
         if filled {
-            for (placement, param) in self.layout.params.iter().zip(&self.model.params) {
-                if members(&param.group) {
-                    self.fill(&buffers, &placement.states, value(param.group));
-                }
+            for param in members {
+                self.fill(&buffers, &self.layout.params[param].states, of_param(param));
             }
             buffers.iter().for_each(wgpu::Buffer::unmap);
         }
@@ -212,30 +246,39 @@ impl State<'_> {
 
     /// Fills the spans that are in new buffers, which are mapped since their creation.
     fn fill(&self, buffers: &[wgpu::Buffer], spans: &[Span], value: f32) {
-        let chunk = vec![value; FILL_CHUNK];
-        let chunk: &[u8] = bytemuck::cast_slice(&chunk);
+        let encoded = |len: u64| {
+            let mut bytes = Vec::new();
+            self.codec.encode(&vec![value; len as usize], &mut bytes);
+            bytes.resize(bytes.len().next_multiple_of(WORD_BYTES as usize), 0);
+            bytes
+        };
+        let chunk = encoded(FILL_CHUNK);
         for span in spans {
             let BufferId::States(shard) = span.buffer else { continue };
             let Some(new) = shard.checked_sub(self.first) else { continue };
-            let part = Part { buffer: &buffers[new], span: *span };
+            let start = self.codec.bytes(span.start);
+            let rest = encoded(span.len % FILL_CHUNK);
+            let size = span.len / FILL_CHUNK * chunk.len() as u64 + rest.len() as u64;
             // Fails only if the buffer could not be created, which the error scope reports.
-            let Ok(mut view) = part.slice().get_mapped_range_mut() else { continue };
-            for start in (0..view.len()).step_by(chunk.len()) {
-                let end = (start + chunk.len()).min(view.len());
-                view.slice(start..end).copy_from_slice(&chunk[..end - start]);
+            let slice = buffers[new].slice(start..start + size);
+            let Ok(mut view) = slice.get_mapped_range_mut() else { continue };
+            let whole = view.len() - rest.len();
+            for start in (0..whole).step_by(chunk.len()) {
+                view.slice(start..start + chunk.len()).copy_from_slice(&chunk);
             }
+            view.slice(whole..whole + rest.len()).copy_from_slice(&rest);
         }
     }
 }
 
-/// Elements written to a mapped buffer at a time.
-const FILL_CHUNK: usize = 1 << 14;
+/// Elements written to a mapped buffer at a time, whole blocks.
+const FILL_CHUNK: u64 = 1 << 14;
 
-/// A buffer of so many elements.
-fn create(device: &wgpu::Device, label: &str, len: u64, mapped: bool) -> wgpu::Buffer {
+/// A buffer of so many bytes.
+fn create(device: &wgpu::Device, label: &str, size: u64, mapped: bool) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
-        size: len * ELEMENT_BYTES,
+        size,
         usage: ARRAY_USAGES,
         mapped_at_creation: mapped,
     })

@@ -16,9 +16,9 @@ use crate::layout::pages::Pages;
 use crate::layout::phases::{Asked, Phase, Summed, Work, phases};
 use crate::layout::plan::{Dispatch, Window};
 use crate::layout::sums::Reduction;
-use crate::model::Model;
+use crate::model::{Codec, Formats, Model};
 use crate::rule::{DynRule, Pass};
-use crate::shader::{CHANGED_SUMS, Extras, Fixed, Resource, RuleKernel, SumOf};
+use crate::shader::{CHANGED_SUMS, Extras, Fixed, Resource, RuleKernel, SumOf, update_exchange};
 use std::collections::BTreeMap;
 
 /// What the commands are made of.
@@ -86,7 +86,8 @@ impl Inputs<'_> {
         let decides = self.decision.is_some();
         let needs_sums = decides || self.dispatches.iter().any(sums);
         let reduction = needs_sums.then(|| Reduction::new(self.dispatches));
-        let blocks = Blocks::new(compiler, self.dispatches, reduction.as_ref())?;
+        let key = |param: usize| self.model.params[param].noise_key;
+        let blocks = Blocks::new(compiler, self.dispatches, reduction.as_ref(), key)?;
         let levels = reduction.map(|reduction| {
             let rows = Tables::new(&compiler.device, &reduction.levels);
             Levels { reduction, rows }
@@ -146,9 +147,11 @@ impl CommandBuilder<'_> {
 
     fn measure(&mut self, index: usize) -> Result<Recorded, Error> {
         let dispatch = &self.inputs.dispatches[index];
-        let key = self.compiler.fixed(self.compiler.measure(dispatch.transport))?;
+        let codec = dispatch.formats.grad;
+        let key = self.compiler.fixed(self.compiler.measure(dispatch.transport, codec))?;
         let mut operands = self.block_operands(index);
-        operands.push((Resource::Grads, self.window(dispatch.windows[1], StateOf::default())?));
+        let grads = self.window(dispatch.windows[1], StateOf::default(), codec)?;
+        operands.push((Resource::Grads, grads));
         operands.push((Resource::Partials, self.partials(Summed::Measures)?));
         let grid = self.grid(dispatch, self.compiler.exchange.threads_to_measure());
         self.compiler.ready(key, &operands, Bound::Nothing, grid)
@@ -194,7 +197,7 @@ impl CommandBuilder<'_> {
         let kernel = dispatch.kernel;
         let slots = pages.kernels[kernel].slots;
         let transport = self.compiler.best(dispatch.transport);
-        let exchange = self.compiler.exchange;
+        let (exchange, formats) = (self.compiler.exchange, dispatch.formats);
         let sums = match pass {
             Pass::Sum => Some(Summed::Rule(kernel)),
             Pass::Update => control.statistics.then_some(Summed::Changes),
@@ -203,11 +206,11 @@ impl CommandBuilder<'_> {
         let of_rule = match pass {
             Pass::Sum => {
                 let clamp = control.clip_value.is_some();
-                RuleKernel::Sum { transport, slots, clamp, exchange }
+                RuleKernel::Sum { transport, slots, clamp, exchange, formats }
             }
             Pass::Update => {
                 let (shared, extras) = (dispatch.shared(), Extras::of(control, exchange));
-                RuleKernel::Update { transport, slots, shared, extras }
+                RuleKernel::Update { transport, slots, shared, extras, formats }
             }
         };
         let key = self.compiler.rule(kernel, of_rule, self.inputs.rule(kernel))?;
@@ -219,6 +222,10 @@ impl CommandBuilder<'_> {
             operands.push((Resource::Totals, sums.totals()?.as_entire_buffer_binding()));
         }
         let page = Bound::Page(pages.first_page(kernel) + dispatch.page);
+        let exchange = match pass {
+            Pass::Sum => exchange,
+            Pass::Update => update_exchange(&formats, exchange),
+        };
         let threads = if sums.is_some() { exchange.threads_to_sum() } else { THREADS_PER_BLOCK };
         self.compiler.ready(key, &operands, page, self.grid(dispatch, threads))
     }
@@ -232,6 +239,7 @@ impl CommandBuilder<'_> {
     fn block_operands(&self, index: usize) -> Operands<'_> {
         let mut operands = vec![(Resource::Table, self.blocks.rows(index))];
         operands.extend(self.blocks.tensors(index).map(|tensors| (Resource::Tensors, tensors)));
+        operands.extend(self.blocks.origins(index).map(|origins| (Resource::Origins, origins)));
         operands
     }
 
@@ -240,21 +248,28 @@ impl CommandBuilder<'_> {
         let dispatch = &self.inputs.dispatches[index];
         let [params, grads, states] = dispatch.windows;
         let mut operands = self.block_operands(index);
-        operands.push((Resource::Params, self.window(params, StateOf::default())?));
-        operands.push((Resource::Grads, self.window(grads, StateOf::default())?));
-        for state in 0..self.inputs.rule(dispatch.kernel).states().len() {
-            let of = StateOf { kernel: dispatch.kernel, state };
-            operands.push((Resource::State(state), self.window(states, of)?));
+        let Formats { param, grad, states: codecs, .. } = dispatch.formats;
+        operands.push((Resource::Params, self.window(params, StateOf::default(), param)?));
+        operands.push((Resource::Grads, self.window(grads, StateOf::default(), grad)?));
+        for (state, &codec) in codecs.as_slice().iter().enumerate() {
+            let of = StateOf { class: dispatch.class, state };
+            operands.push((Resource::State(state), self.window(states, of, codec)?));
         }
         Ok(operands)
     }
 
-    fn window(&self, window: Window, of: StateOf) -> Result<wgpu::BufferBinding<'_>, Error> {
+    fn window(
+        &self,
+        window: Window,
+        of: StateOf,
+        codec: Codec,
+    ) -> Result<wgpu::BufferBinding<'_>, Error> {
         let buffer = self.inputs.buffers.get(window.buffer, of);
+        let [offset, size] = window.bytes(codec);
         Ok(wgpu::BufferBinding {
             buffer: buffer.ok_or_else(|| missing("a buffer"))?,
-            offset: window.offset,
-            size: wgpu::BufferSize::new(window.size),
+            offset,
+            size: wgpu::BufferSize::new(size),
         })
     }
 

@@ -7,6 +7,7 @@ use crate::gpu::ring::Slot;
 use crate::gpu::uploads::{Bound, Uploads};
 use crate::layout::geometry::{Exchange, MIN_SUBGROUP, Transport};
 use crate::layout::limits::{Limits, need};
+use crate::model::Codec;
 use crate::rule::DynRule;
 use crate::shader::{
     Binding, Fixed, Group, Location, Resource, RuleKernel, Shader, explain, fixed, in_group,
@@ -101,8 +102,8 @@ impl Compiler {
     }
 
     /// The kernel that measures gradients.
-    pub fn measure(&self, transport: Transport) -> Fixed {
-        Fixed::Measure { transport: self.best(transport), exchange: self.exchange }
+    pub fn measure(&self, transport: Transport, codec: Codec) -> Fixed {
+        Fixed::Measure { transport: self.best(transport), exchange: self.exchange, codec }
     }
 
     /// Compiles a kernel of a rule, unless it is compiled already.

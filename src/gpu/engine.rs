@@ -11,12 +11,13 @@ use crate::gpu::guard::{check_usage, guarded};
 use crate::gpu::place::Place;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
+use crate::layout::formats::WORD_BYTES;
 use crate::layout::geometry::{BLOCK, Exchange, Transport};
-use crate::layout::kernels::Kernels;
+use crate::layout::kernels::{Class, Kernels};
 use crate::layout::pages::{Pages, Slots, check_slot};
 use crate::layout::placement::{self, Layout, ParamSpec, Placement, Span};
 use crate::layout::plan::plan;
-use crate::model::Model;
+use crate::model::{Codec, Formats, Model};
 use crate::optimizer::{Array, Engine, sealed::Sealed};
 use crate::rule::{Pass, Program};
 use crate::shader::{CHANGED_SUMS, Extras, Fixed, RuleKernel, SumOf};
@@ -154,14 +155,16 @@ impl Gpu {
         let least_blocks = elements / BLOCK + model.params.len() as u64;
         let caller = (0..model.params.len()).any(|param| self.layout.places(param).is_some());
         let vec4 = self.compiler.best(Transport::Vec4);
-        let transports = if caller { vec![vec4, Transport::Scalar] } else { vec![vec4] };
+        let exchange = self.compiler.exchange;
         let mut sums = control.decides();
         for kernel in 0..self.kernels.len() {
             let rule = self.kernels.rule(model, kernel);
             for pass in rule.passes() {
-                for of_rule in variants(pass, &transports, caller, control, self.compiler.exchange)
-                {
-                    self.compiler.rule(kernel, of_rule, rule)?;
+                for (_, class) in self.kernels.classes().filter(|(of, _)| *of == kernel) {
+                    let variants = Variants { formats: class.formats, caller, control, exchange };
+                    for of_rule in variants.of(pass, vec4) {
+                        self.compiler.rule(kernel, of_rule, rule)?;
+                    }
                 }
             }
             if rule.passes().contains(&Pass::Sum) {
@@ -170,8 +173,11 @@ impl Gpu {
             }
         }
         if control.decides() {
-            for &transport in &transports {
-                self.compiler.fixed(self.compiler.measure(transport))?;
+            for (_, class) in self.kernels.classes() {
+                let codec = class.formats.grad;
+                for transport in transports(&class.formats, caller, vec4) {
+                    self.compiler.fixed(self.compiler.measure(transport, codec))?;
+                }
             }
             self.compiler.fixed(Fixed::Gather)?;
             self.compiler.fixed(Fixed::Decide)?;
@@ -182,28 +188,32 @@ impl Gpu {
             self.compiler.fixed(Fixed::AddUp(SumOf::Sums(CHANGED_SUMS)))?;
         }
         if least_blocks > MOST_BY_HOST {
-            self.compiler.fixed(Fixed::Table { tensors: sums })?;
+            let origins = self.kernels.classes().any(|(_, class)| class.formats.by_chance());
+            self.compiler.fixed(Fixed::Table { tensors: sums, origins })?;
         }
         Ok(())
     }
 
-    /// A parameter's elements, or its gradient's.
+    /// The elements of one of a parameter's arrays.
     pub(super) fn parts(
         &self,
         model: &Model,
         param: usize,
-        array: impl Fn(&Placement) -> &[Span],
+        array: Array,
     ) -> Result<Vec<Part<'_>>, Error> {
-        self.check_place(model, param)?;
-        let spans = array(&self.layout.params[param]);
-        Ok(self.buffers.parts(spans, StateOf::default()))
-    }
-
-    /// A state's elements.
-    pub(super) fn state_parts(&self, model: &Model, param: usize, state: usize) -> Vec<Part<'_>> {
-        let kernel = self.kernels.of(model.params[param].group);
-        let spans = &self.layout.params[param].states;
-        self.buffers.parts(spans, StateOf { kernel, state })
+        let Class { index: class, formats } = self.layout.class(param);
+        let Placement { params, grads, states } = &self.layout.params[param];
+        let (spans, of, codec): (&[Span], _, _) = match array {
+            Array::Param => (params, StateOf::default(), formats.param),
+            Array::Grad => (grads, StateOf::default(), formats.grad),
+            Array::State(state) => {
+                (states, StateOf { class, state }, formats.states.as_slice()[state])
+            }
+        };
+        if !matches!(array, Array::State(_)) {
+            self.check_place(model, param)?;
+        }
+        Ok(self.buffers.parts(spans, of, codec))
     }
 
     /// Where the caller keeps a parameter, as the layout counts its buffers.
@@ -236,11 +246,15 @@ impl Gpu {
             name: model.name(index).to_owned(),
             len: model.params[index].len as u64,
             kernel: kernels.of(model.params[index].group),
+            class: kernels.class(index),
+            noise_key: model.params[index].noise_key,
             places: places[index - first],
         };
         let specs: Vec<_> = (first..model.params.len()).map(of_param).collect();
         let sizes = |buffer| self.buffers.caller.size(buffer);
-        let layout = self.layout.with(&specs, sizes, kernels.len())?;
+        let limits = self.compiler.limits;
+        kernels.classes().try_for_each(|(_, class)| limits.check_formats(&class.formats))?;
+        let layout = self.layout.with(&specs, sizes, kernels.classes().len())?;
         let mut buffers = self.buffers.clone();
         let old_kernels = std::mem::replace(&mut self.kernels, kernels);
         let old_layout = std::mem::replace(&mut self.layout, layout);
@@ -258,30 +272,52 @@ impl Gpu {
     }
 }
 
-/// The kernels of a rule's pass.
-fn variants(
-    pass: Pass,
-    transports: &[Transport],
+/// How kernels may come to reach elements.
+fn transports(formats: &Formats, caller: bool, vec4: Transport) -> Vec<Transport> {
+    let shared = caller && [formats.param, formats.grad].into_iter().any(Codec::is_half);
+    let scalar = caller.then_some(Transport::Scalar);
+    [Some(vec4), scalar, shared.then_some(Transport::Shared)].into_iter().flatten().collect()
+}
+
+/// What the kernels of a class depend on.
+struct Variants<'a> {
+    formats: Formats,
+    /// Whether the caller keeps some parameters.
     caller: bool,
-    control: &Control,
+    control: &'a Control,
     exchange: Exchange,
-) -> Vec<RuleKernel> {
-    let (extras, clamp) = (Extras::of(control, exchange), control.clip_value.is_some());
-    let mut kernels = Vec::new();
-    for &transport in transports {
-        for slots in Slots::ALL {
-            match pass {
-                Pass::Sum => kernels.push(RuleKernel::Sum { transport, slots, clamp, exchange }),
-                Pass::Update => {
-                    // The arena has parameters and gradients in buffers of their own.
-                    let shared = if caller { &[false, true][..] } else { &[false] };
-                    let update = |&shared| RuleKernel::Update { transport, slots, shared, extras };
-                    kernels.extend(shared.iter().map(update));
+}
+
+impl Variants<'_> {
+    /// The kernels of a rule's pass.
+    fn of(&self, pass: Pass, vec4: Transport) -> Vec<RuleKernel> {
+        let Self { formats, caller, control, exchange } = *self;
+        let (extras, clamp) = (Extras::of(control, exchange), control.clip_value.is_some());
+        let mut kernels = Vec::new();
+        for transport in transports(&formats, caller, vec4) {
+            for slots in Slots::ALL {
+                match pass {
+                    Pass::Sum => {
+                        let sum = RuleKernel::Sum { transport, slots, clamp, exchange, formats };
+                        kernels.push(sum);
+                    }
+                    Pass::Update => {
+                        // The arena has parameters and gradients in buffers of their own.
+                        let shared = if caller { &[false, true][..] } else { &[false] };
+                        let update = |&shared| RuleKernel::Update {
+                            transport,
+                            slots,
+                            shared,
+                            extras,
+                            formats,
+                        };
+                        kernels.extend(shared.iter().map(update));
+                    }
                 }
             }
         }
+        kernels
     }
-    kernels
 }
 
 impl Sealed for Gpu {}
@@ -309,7 +345,9 @@ impl Engine for Gpu {
         let first = model.params.len() - places.len();
         for (param, place) in (first..).zip(&places) {
             let len = model.params[param].len;
-            place.as_ref().map_or(Ok(()), |place| place.check(model.name(param), len))?;
+            let formats = &model.params[param].formats;
+            let check = |place: &Place| place.check(model.name(param), len, formats);
+            place.as_ref().map_or(Ok(()), check)?;
         }
         let taken: Vec<_> =
             places.iter().map(|place| Some(self.take_place(place.as_ref()?))).collect();
@@ -346,19 +384,67 @@ impl Engine for Gpu {
         array: Array,
         values: &[f32],
     ) -> Result<(), Error> {
-        let parts = match array {
-            Array::Param => self.parts(model, param, |placement| &placement.params)?,
-            Array::Grad => self.parts(model, param, |placement| &placement.grads)?,
-            Array::State(state) => self.state_parts(model, param, state),
+        let formats = model.params[param].formats;
+        let kept = match (array, formats.kept()) {
+            (Array::Param, Some(kept)) => Some(self.parts(model, param, Array::State(kept))?),
+            _ => None,
         };
+        let parts = self.parts(model, param, array)?;
         let name = model.name(param);
-        let usage = |part: &Part<'_>| check_usage(name, part.buffer, wgpu::BufferUsages::COPY_DST);
-        parts.iter().try_for_each(usage)?;
-        for part in parts {
-            let range = part.span.first as usize..(part.span.first + part.span.len) as usize;
-            let [offset, _] = part.bytes();
-            self.queue.write_buffer(part.buffer, offset, bytemuck::cast_slice(&values[range]));
+        parts.iter().try_for_each(|part| check_write(name, part))?;
+        let Some(kept) = kept else {
+            self.write_parts(&parts, values);
+            return Ok(());
+        };
+        // Whoever writes a parameter writes what it stands for.
+        let (values, rest): (Vec<_>, Vec<_>) = values.iter().map(|&x| formats.split(x, 0)).unzip();
+        self.write_parts(&parts, &values);
+        self.write_parts(&kept, &rest);
+        Ok(())
+    }
+
+    fn write_bytes(
+        &mut self,
+        model: &Model,
+        param: usize,
+        state: usize,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let codec = model.params[param].formats.states.as_slice()[state];
+        for part in self.parts(model, param, Array::State(state))? {
+            let Span { first, len, .. } = part.span;
+            let range = codec.bytes(first) as usize..codec.bytes(first + len) as usize;
+            let mut words = bytes[range].to_vec();
+            words.resize(words.len().next_multiple_of(WORD_BYTES as usize), 0);
+            self.queue.write_buffer(part.buffer, part.bytes()[0], &words);
         }
         Ok(())
     }
+}
+
+impl Gpu {
+    fn write_parts(&self, parts: &[Part<'_>], values: &[f32]) {
+        for part in parts {
+            let [offset, _] = part.bytes();
+            self.queue.write_buffer(part.buffer, offset, &part.encode(values));
+        }
+    }
+}
+
+/// Refuses a part that cannot be written by copies.
+pub(super) fn check_write(name: &str, part: &Part<'_>) -> Result<(), Error> {
+    check_usage(name, part.buffer, wgpu::BufferUsages::COPY_DST)?;
+    let [start, end] = part.bytes();
+    let is_whole = start.is_multiple_of(WORD_BYTES)
+        && (part.span.buffer.is_owned() || end.is_multiple_of(WORD_BYTES));
+    if is_whole {
+        return Ok(());
+    }
+    Err(Error::parameter(
+        name,
+        "an array that starts and ends at a multiple of 4 bytes, to be written by the host",
+        format!("one from byte {start} to {end} of its buffer"),
+        "Write your buffer by a kernel of yours, or give the tensor an even number of elements at \
+         such an offset",
+    ))
 }

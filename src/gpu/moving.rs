@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::gpu::engine::{Gpu, Moved};
 use crate::gpu::place::Place;
-use crate::model::ParamKey;
+use crate::model::{Member, ParamKey};
 use crate::optimizer::{Engine, Optimizer};
 
 impl Optimizer<Gpu> {
@@ -54,7 +54,8 @@ impl Optimizer<Gpu> {
     ) -> Result<(), Error> {
         let param = self.model.find(param)?;
         let engine = &mut self.engine;
-        place.check(self.model.name(param), self.model.params[param].len)?;
+        let Member { len, formats, .. } = &self.model.params[param];
+        place.check(self.model.name(param), *len, formats)?;
         if engine.layout.is_in_arena(param) {
             return Err(Error::parameter(
                 self.model.name(param),

@@ -2,15 +2,14 @@
 
 use crate::error::Error;
 use crate::gpu::guard::check_usage;
-use crate::layout::geometry::ELEMENT_BYTES;
-use crate::model::Param;
+use crate::model::{Formats, Param};
 
 /// A range of one of your buffers: a buffer (from its start on), a buffer and an offset in bytes,
 /// or a [`wgpu::BufferSlice`] make one. It must hold at least the parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
     pub(super) buffer: wgpu::Buffer,
-    /// In bytes: a multiple of 4. Multiples of 16 are faster.
+    /// In bytes: a multiple of 4, or of 2 for elements of 16 bits. Multiples of 16 are faster.
     pub(super) offset: u64,
     /// In bytes; `None` to the buffer's end.
     pub(super) size: Option<u64>,
@@ -49,10 +48,16 @@ impl Place {
     }
 
     /// Refuses buffers without `STORAGE`, and slices that are too short for so many elements.
-    pub(super) fn check(&self, name: &str, elements: usize) -> Result<(), Error> {
-        for (slice, array) in self.slices.iter().zip(["parameter", "gradient"]) {
+    pub(super) fn check(
+        &self,
+        name: &str,
+        elements: usize,
+        formats: &Formats,
+    ) -> Result<(), Error> {
+        let arrays = [("parameter", formats.param), ("gradient", formats.grad)];
+        for (slice, (array, codec)) in self.slices.iter().zip(arrays) {
             check_usage(name, &slice.buffer, wgpu::BufferUsages::STORAGE)?;
-            let needed = ELEMENT_BYTES * elements as u64;
+            let needed = codec.bytes(elements as u64);
             if let Some(size) = slice.size.filter(|&size| size < needed) {
                 return Err(Error::parameter(
                     name,
@@ -68,9 +73,10 @@ impl Place {
 
 impl Param<Place> {
     /// Keeps parameter and gradient in buffers of your own, which need the usage `STORAGE`: whole
-    /// buffers, `(&buffer, offset)` with an offset in bytes that is a multiple of 4 (multiples of
-    /// 16 are faster), or slices. They may be in one and the same buffer, and it may hold other
-    /// things too; nothing outside the parameter's own elements is written.
+    /// buffers, `(&buffer, offset)` with an offset in bytes that is a multiple of 4, or of 2 for
+    /// elements of 16 bits (multiples of 16 are faster), or slices. They may be in one and the same
+    /// buffer, and it may hold other things too; nothing outside the parameter's own elements is
+    /// written.
     #[must_use]
     pub fn buffers(mut self, param: impl Into<Slice>, grad: impl Into<Slice>) -> Self {
         self.place = Some(Place::new(param, grad));

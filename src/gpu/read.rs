@@ -3,12 +3,12 @@
 use crate::control::{Source, Statistics, decode};
 use crate::error::Error;
 use crate::gpu::buffers::{Part, StateOf};
-use crate::gpu::engine::Gpu;
+use crate::gpu::engine::{Gpu, check_write};
 use crate::gpu::guard::check_usage;
 use crate::gpu::readback::Readback;
-use crate::layout::placement::Placement;
-use crate::model::{Count, Origin, ParamKey};
-use crate::optimizer::Optimizer;
+use crate::layout::placement::Span;
+use crate::model::{Codec, Count, Origin, ParamKey};
+use crate::optimizer::{Array, Optimizer};
 
 impl Optimizer<Gpu> {
     /// Where a parameter is: one slice, or more for a parameter of the arena that no single buffer
@@ -18,7 +18,7 @@ impl Optimizer<Gpu> {
     /// The parameter is unknown, or its buffers were removed.
     pub fn param(&self, param: impl ParamKey) -> Result<Vec<wgpu::BufferSlice<'_>>, Error> {
         let param = self.model.find(param)?;
-        let parts = self.engine.parts(&self.model, param, |placement| &placement.params)?;
+        let parts = self.engine.parts(&self.model, param, Array::Param)?;
         Ok(parts.iter().map(Part::slice).collect())
     }
 
@@ -28,7 +28,7 @@ impl Optimizer<Gpu> {
     /// As [`Self::param`].
     pub fn grad(&self, param: impl ParamKey) -> Result<Vec<wgpu::BufferSlice<'_>>, Error> {
         let param = self.model.find(param)?;
-        let parts = self.engine.parts(&self.model, param, |placement| &placement.grads)?;
+        let parts = self.engine.parts(&self.model, param, Array::Grad)?;
         Ok(parts.iter().map(Part::slice).collect())
     }
 
@@ -39,7 +39,7 @@ impl Optimizer<Gpu> {
     /// for the copy.
     pub fn read_param(&self, param: impl ParamKey) -> Result<Readback, Error> {
         let param = self.model.find(param)?;
-        self.read(param, &self.engine.parts(&self.model, param, |placement| &placement.params)?)
+        self.read(param, &self.engine.parts(&self.model, param, Array::Param)?)
     }
 
     /// Reads a gradient back; as [`Self::read_param`].
@@ -48,7 +48,7 @@ impl Optimizer<Gpu> {
     /// As [`Self::read_param`].
     pub fn read_grad(&self, param: impl ParamKey) -> Result<Readback, Error> {
         let param = self.model.find(param)?;
-        self.read(param, &self.engine.parts(&self.model, param, |placement| &placement.grads)?)
+        self.read(param, &self.engine.parts(&self.model, param, Array::Grad)?)
     }
 
     /// Reads a state back, by PyTorch's name for it; as [`Self::read_param`].
@@ -58,16 +58,66 @@ impl Optimizer<Gpu> {
     pub fn read_state(&self, param: impl ParamKey, state: &str) -> Result<Readback, Error> {
         let param = self.model.find(param)?;
         let state = self.model.find_state(param, state)?;
-        self.read(param, &self.engine.state_parts(&self.model, param, state))
+        self.read(param, &self.engine.parts(&self.model, param, Array::State(state))?)
+    }
+
+    /// Reads the f32 that a 16-bit parameter stands for, with what is kept beside it; of a
+    /// parameter without a master the same as [`Self::read_param`].
+    ///
+    /// # Errors
+    /// As [`Self::read_param`].
+    pub fn read_exact(&self, param: impl ParamKey) -> Result<Readback, Error> {
+        let param = self.model.find(param)?;
+        let formats = self.model.params[param].formats;
+        let mut parts = self.engine.parts(&self.model, param, Array::Param)?;
+        let own = parts.len();
+        if let Some(kept) = formats.kept() {
+            parts.extend(self.engine.parts(&self.model, param, Array::State(kept))?);
+        }
+        self.check_usage(param, &parts, wgpu::BufferUsages::COPY_SRC)?;
+        let sources: Vec<_> = parts.iter().map(Part::source).collect();
+        let stored: Vec<_> = parts.iter().map(|part| (part.codec, part.span)).collect();
+        let join = move |words: Vec<Vec<u32>>| {
+            let (param, kept) = words.split_at(own);
+            let (params, kept) = (decoded(param, &stored[..own]), decoded(kept, &stored[own..]));
+            if kept.is_empty() {
+                return params;
+            }
+            params.iter().zip(&kept).map(|(&p, &kept)| formats.join(p, kept)).collect()
+        };
+        Readback::start(&self.engine.device, &self.engine.queue, &sources, join)
+    }
+
+    /// Reads a state as it is stored; as [`Optimizer::set_state_bytes`] takes it.
+    ///
+    /// # Errors
+    /// As [`Self::read_state`].
+    pub fn read_state_bytes(
+        &self,
+        param: impl ParamKey,
+        state: &str,
+    ) -> Result<Readback<Vec<u8>>, Error> {
+        let param = self.model.find(param)?;
+        let state = self.model.find_state(param, state)?;
+        let parts = self.engine.parts(&self.model, param, Array::State(state))?;
+        let sources: Vec<_> = parts.iter().map(Part::source).collect();
+        let sizes: Vec<_> = parts.iter().map(|part| part.bytes()).collect();
+        let bytes = move |words: Vec<Vec<u32>>| {
+            // States start at whole words.
+            let bytes = |(words, [start, end]): (&Vec<u32>, &[u64; 2])| {
+                bytemuck::cast_slice::<u32, u8>(words)[..(end - start) as usize].to_vec()
+            };
+            words.iter().zip(&sizes).flat_map(bytes).collect::<Vec<u8>>()
+        };
+        Readback::start(&self.engine.device, &self.engine.queue, &sources, bytes)
     }
 
     fn read(&self, param: usize, parts: &[Part<'_>]) -> Result<Readback, Error> {
         self.check_usage(param, parts, wgpu::BufferUsages::COPY_SRC)?;
-        let parts: Vec<_> = parts.iter().map(Part::source).collect();
-        let floats = |words: Vec<Vec<u32>>| {
-            words.iter().flatten().copied().map(f32::from_bits).collect::<Vec<f32>>()
-        };
-        Readback::start(&self.engine.device, &self.engine.queue, &parts, floats)
+        let sources: Vec<_> = parts.iter().map(Part::source).collect();
+        let stored: Vec<_> = parts.iter().map(|part| (part.codec, part.span)).collect();
+        let floats = move |words: Vec<Vec<u32>>| decoded(&words, &stored);
+        Readback::start(&self.engine.device, &self.engine.queue, &sources, floats)
     }
 
     /// Refuses a caller's buffer that was made without a usage that is needed.
@@ -143,17 +193,22 @@ impl Optimizer<Gpu> {
     /// Your gradient buffers lack `COPY_DST`. Nothing is recorded then.
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         let Gpu { layout, buffers, .. } = &self.engine;
-        let grads = |placement: &Placement| buffers.parts(&placement.grads, StateOf::default());
-        let parts: Vec<_> = layout.params.iter().map(grads).collect();
+        let grads = |param: usize| {
+            let codec = layout.class(param).formats.grad;
+            buffers.parts(&layout.params[param].grads, StateOf::default(), codec)
+        };
+        let parts: Vec<_> = (0..layout.params.len()).map(grads).collect();
         for (param, parts) in parts.iter().enumerate() {
-            self.check_usage(param, parts, wgpu::BufferUsages::COPY_DST)?;
+            let name = self.model.name(param);
+            parts.iter().try_for_each(|part| check_write(name, part))?;
         }
         let mut last: Option<(&wgpu::Buffer, u64, u64)> = None;
         let mut clear = |(buffer, start, end): (&wgpu::Buffer, u64, u64)| {
             encoder.clear_buffer(buffer, start, Some(end - start));
         };
         for part in parts.into_iter().flatten() {
-            let (buffer, [offset, end]) = (part.buffer, part.bytes());
+            let (buffer, offset, size) = part.source();
+            let end = offset + size;
             let is_owned = part.span.buffer.is_owned();
             last = match last {
                 // Neighbours are cleared together; between those of the arena is only padding.
@@ -184,4 +239,13 @@ impl Optimizer<Gpu> {
             None => Err(Error::device("finding the loss scale", "it has no buffer")),
         }
     }
+}
+
+/// The elements of spans that were read, a list of words each.
+fn decoded(words: &[Vec<u32>], stored: &[(Codec, Span)]) -> Vec<f32> {
+    let mut values = Vec::new();
+    for (words, &(codec, span)) in words.iter().zip(stored) {
+        Part::decode(codec, span, words, &mut values);
+    }
+    values
 }

@@ -82,9 +82,11 @@ pub enum Transport {
     U64,
     /// One by one, at any offset, of any length.
     Scalar,
+    /// As [`Self::Scalar`], where words hold 16-bit elements of two threads.
+    Shared,
 }
 
 impl Transport {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Vec4, Self::U64, Self::Scalar];
+    pub const ALL: [Self; 4] = [Self::Vec4, Self::U64, Self::Scalar, Self::Shared];
 }

@@ -1,11 +1,25 @@
 //! Which groups share a kernel: those of the same rule with the same options.
 
-use crate::model::Model;
+use crate::model::{Formats, Model};
 use crate::rule::DynRule;
+
+/// Parameters of one kernel whose arrays are stored alike. They share buffers of states, and
+/// dispatches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    /// Its index.
+    pub index: usize,
+    /// How arrays are stored.
+    pub formats: Formats,
+}
 
 /// The kernels of an optimizer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kernels {
+    /// Each class: its kernel, and how arrays are stored.
+    classes: Vec<(usize, Formats)>,
+    /// Each parameter's class.
+    of_param: Vec<usize>,
     /// The first group of each.
     first: Vec<usize>,
     /// Each group's kernel.
@@ -13,7 +27,7 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Finds kernels for the groups that have none yet.
+    /// Finds kernels for the groups, and classes for the parameters, that have none yet.
     pub fn extend(&mut self, model: &Model) {
         for index in self.of_group.len()..model.groups.len() {
             let key = |group: usize| {
@@ -26,6 +40,26 @@ impl Kernels {
                 self.first.push(index);
             }
         }
+        for param in &model.params[self.of_param.len()..] {
+            let class = (self.of_group[param.group], param.formats);
+            let known = self.classes.iter().position(|known| *known == class);
+            self.of_param.push(known.unwrap_or(self.classes.len()));
+            if known.is_none() {
+                self.classes.push(class);
+            }
+        }
+    }
+
+    /// The classes, each with its kernel.
+    pub fn classes(&self) -> impl ExactSizeIterator<Item = (usize, Class)> + '_ {
+        let class = |(index, &(kernel, formats))| (kernel, Class { index, formats });
+        self.classes.iter().enumerate().map(class)
+    }
+
+    /// A parameter's class.
+    pub fn class(&self, param: usize) -> Class {
+        let index = self.of_param[param];
+        Class { index, formats: self.classes[index].1 }
     }
 
     pub fn len(&self) -> usize {

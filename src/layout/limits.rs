@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::layout::geometry::{
     BLOCK, BLOCKS_PER_WORKGROUP, ELEMENT_BYTES, UNIFORM_ALIGNMENT, WORKGROUP_SIZE,
 };
+use crate::model::{Codec, Formats};
 
 /// Refuses a limit that is lower than needed.
 pub(crate) fn need(
@@ -110,13 +111,45 @@ impl Limits {
     }
 
     /// The most elements that fit a dispatch whatever their offset, in whole blocks.
-    pub fn piece_elements(&self) -> u64 {
-        let bytes = self.binding() - self.min_storage_buffer_offset_alignment;
-        (bytes / BLOCK_BYTES).min(self.grid_blocks()).max(1) * BLOCK
+    pub fn piece_elements(&self, formats: &Formats) -> u64 {
+        let blocks = |codecs: &&[Codec]| {
+            let bytes = self.binding().saturating_sub(self.slack(codecs));
+            bytes / widest(codecs, BLOCK)
+        };
+        let blocks =
+            formats.of_windows().iter().filter(|codecs| !codecs.is_empty()).map(blocks).min();
+        blocks.unwrap_or(1).min(self.grid_blocks()).max(1) * BLOCK
+    }
+
+    /// The most bytes between the start of a binding and that of the elements it is for.
+    fn slack(&self, codecs: &[Codec]) -> u64 {
+        widest(codecs, self.window_alignment(codecs))
+    }
+
+    /// A multiple of elements at which windows of all these arrays may start.
+    pub fn window_alignment(&self, codecs: &[Codec]) -> u64 {
+        let alignment = self.min_storage_buffer_offset_alignment;
+        // All are powers of two.
+        codecs.iter().map(|codec| codec.elements_aligned(alignment)).max().unwrap_or(1)
+    }
+
+    /// Refuses a device whose bindings are too small for a block of these arrays at any place.
+    pub fn check_formats(&self, formats: &Formats) -> Result<(), Error> {
+        for codecs in formats.of_windows().into_iter().filter(|codecs| !codecs.is_empty()) {
+            let needed = self.slack(codecs) + widest(codecs, BLOCK);
+            let reason = "a binding holds at least one block of 256 elements, at any place".into();
+            need("max_storage_buffer_binding_size", self.binding(), needed, reason)?;
+        }
+        Ok(())
     }
 
     /// Blocks of f32 elements that a buffer of the optimizer's own holds.
     pub fn buffer_blocks(&self) -> u64 {
         (self.max_buffer_size / BLOCK_BYTES).max(1)
     }
+}
+
+/// The most bytes that so many elements take in one of these arrays.
+pub(crate) fn widest(codecs: &[Codec], elements: u64) -> u64 {
+    codecs.iter().map(|codec| codec.bytes(elements)).max().unwrap_or(0)
 }

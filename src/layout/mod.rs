@@ -1,5 +1,6 @@
 //! Where everything is, and what a step dispatches: plain data, testable without a GPU.
 
+pub mod formats;
 pub mod geometry;
 pub mod kernels;
 pub mod limits;

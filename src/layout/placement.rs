@@ -2,11 +2,15 @@
 //!
 //! An array is a list of spans, since one buffer may be too small for it. States, and the arena
 //! that holds parameters and gradients for callers without buffers of their own, are packed block
-//! by block. Everything is counted in elements; bytes appear where the caller tells an offset.
+//! by block. Everything is counted in elements; bytes appear where the caller tells an offset and
+//! where something is bound.
 
 use crate::error::Error;
-use crate::layout::geometry::{BLOCK, ELEMENT_BYTES};
+use crate::layout::formats::WORD_BYTES;
+use crate::layout::geometry::BLOCK;
+use crate::layout::kernels::Class;
 use crate::layout::limits::Limits;
+use crate::model::Codec;
 use std::fmt::{self, Display};
 
 /// The most elements of an optimizer: 1 TiB of f32, more than any device holds.
@@ -21,7 +25,7 @@ pub enum BufferId {
     Params(usize),
     /// The arena's n-th buffer for gradients.
     Grads(usize),
-    /// The n-th buffer of each state of the parameter's kernel.
+    /// The n-th buffer of each state of the parameter's class.
     States(usize),
 }
 
@@ -63,6 +67,10 @@ pub struct ParamSpec {
     pub len: u64,
     /// The kernel that updates it.
     pub kernel: usize,
+    /// How it is stored.
+    pub class: Class,
+    /// What its chances depend on.
+    pub noise_key: u32,
     /// The caller's own places for parameter and gradient, or `None` for the arena.
     pub places: Option<[Place; 2]>,
 }
@@ -83,9 +91,10 @@ pub struct Placement {
 pub struct Layout {
     /// Of each parameter, in the caller's order.
     pub params: Vec<Placement>,
-    /// Elements of each arena buffer; parameters and gradients have one each.
-    pub arena: Vec<u64>,
-    /// For each kernel the elements of each state buffer; every state has one of each.
+    /// Of each arena buffer its elements and how parameters and gradients are stored, which have
+    /// one each.
+    pub arena: Vec<(u64, [Codec; 2])>,
+    /// For each class the elements of each state buffer; every state has one of each.
     pub states: Vec<Vec<u64>>,
     specs: Vec<ParamSpec>,
     /// Blocks that a buffer of the optimizer's own holds.
@@ -124,7 +133,7 @@ impl Layout {
         &self,
         specs: &[ParamSpec],
         buffer_sizes: impl Fn(usize) -> u64,
-        kernels: usize,
+        classes: usize,
     ) -> Result<Self, Error> {
         let mut layout = self.clone();
         layout.specs.extend_from_slice(specs);
@@ -134,25 +143,56 @@ impl Layout {
         }
         layout.check_overlaps()?;
         let first = self.params.len();
-        let mut arena = Packer::new(self.buffer_blocks, self.arena.len());
-        layout.params.extend(specs.iter().map(|spec| arrays(spec, &mut arena)));
-        layout.arena.extend(arena.into_sizes());
+        layout.params.extend(specs.iter().map(at_places));
+        layout.extend_arena(first);
 
         // States are in the order in which dispatches go through them.
         let mut order: Vec<_> = (first..layout.specs.len()).collect();
         order.retain(|&param| layout.specs[param].len > 0);
         order.sort_by_key(|&param| layout.place(param));
-        layout.states.resize(kernels.max(self.states.len()), Vec::new());
+        layout.states.resize(classes.max(self.states.len()), Vec::new());
         let packer = |sizes: &Vec<u64>| Packer::new(self.buffer_blocks, sizes.len());
         let mut states: Vec<_> = layout.states.iter().map(packer).collect();
         for param in order {
             let spec = &layout.specs[param];
-            layout.params[param].states = states[spec.kernel].pack(spec.len, BufferId::States);
+            layout.params[param].states = states[spec.class.index].pack(spec.len, BufferId::States);
         }
         for (sizes, packer) in layout.states.iter_mut().zip(states) {
             sizes.extend(packer.into_sizes());
         }
         Ok(layout)
+    }
+
+    /// Packs the parameters from this index on that the caller does not keep, those that are stored
+    /// alike together.
+    fn extend_arena(&mut self, first: usize) {
+        let codecs = |spec: &ParamSpec| [spec.class.formats.param, spec.class.formats.grad];
+        let mut kinds: Vec<[Codec; 2]> = Vec::new();
+        for spec in self.specs[first..].iter().filter(|spec| spec.places.is_none()) {
+            if !kinds.contains(&codecs(spec)) {
+                kinds.push(codecs(spec));
+            }
+        }
+        for kind in kinds {
+            let mut packer = Packer::new(self.buffer_blocks, self.arena.len());
+            for (spec, placement) in self.specs.iter().zip(&mut self.params).skip(first) {
+                if spec.places.is_none() && codecs(spec) == kind {
+                    placement.params = packer.pack(spec.len, BufferId::Params);
+                    placement.grads = placement.params.iter().map(in_grads).collect();
+                }
+            }
+            self.arena.extend(packer.into_sizes().into_iter().map(|size| (size, kind)));
+        }
+    }
+
+    /// A parameter's class.
+    pub fn class(&self, param: usize) -> Class {
+        self.specs[param].class
+    }
+
+    /// What a parameter's chances depend on.
+    pub fn noise_key(&self, param: usize) -> u32 {
+        self.specs[param].noise_key
     }
 
     /// Moves a parameter to these places of the caller's; where it was before, if that was the
@@ -168,7 +208,7 @@ impl Layout {
     ) -> Result<Option<[Place; 2]>, Error> {
         check_places(&self.specs[param], places, buffer_sizes)?;
         let old = self.specs[param].places.replace(places);
-        set_spans(&mut self.params[param], places, self.specs[param].len);
+        set_spans(&mut self.params[param], places, &self.specs[param]);
         Ok(old)
     }
 
@@ -185,7 +225,7 @@ impl Layout {
         self.remove(param);
         self.specs[param].places = places;
         if let Some(places) = places {
-            set_spans(&mut self.params[param], places, self.specs[param].len);
+            set_spans(&mut self.params[param], places, &self.specs[param]);
         }
     }
 
@@ -205,10 +245,11 @@ impl Layout {
     }
 
     /// What parameters are sorted by, so that those of one dispatch follow one another.
-    pub(crate) fn place(&self, param: usize) -> (usize, Option<(BufferId, BufferId, u64)>) {
+    pub(crate) fn place(&self, param: usize) -> (usize, usize, Option<(BufferId, BufferId, u64)>) {
         let Placement { params, grads, .. } = &self.params[param];
         let first = params.first().zip(grads.first());
-        (self.specs[param].kernel, first.map(|(p, g)| (p.buffer, g.buffer, p.start)))
+        let ParamSpec { kernel, class, .. } = &self.specs[param];
+        (*kernel, class.index, first.map(|(p, g)| (p.buffer, g.buffer, p.start)))
     }
 
     /// Refuses places of the caller's that overlap.
@@ -221,7 +262,7 @@ impl Layout {
         for (param, spec) in specs.iter().enumerate().filter(|(_, spec)| spec.len > 0) {
             for (array, place) in spec.places.iter().flatten().enumerate() {
                 let Place { buffer, offset: start } = *place;
-                let end = start + spec.len * ELEMENT_BYTES;
+                let end = start + spec.codec(array).bytes(spec.len);
                 taken.push(Taken { buffer, start, end, param, array });
             }
         }
@@ -244,30 +285,38 @@ impl Layout {
     }
 }
 
-/// Where parameter and gradient are: at the caller's places, or in the arena.
-fn arrays(spec: &ParamSpec, arena: &mut Packer) -> Placement {
+impl ParamSpec {
+    /// How the parameter is stored, or its gradient.
+    fn codec(&self, array: usize) -> Codec {
+        let formats = &self.class.formats;
+        if array == 0 { formats.param } else { formats.grad }
+    }
+}
+
+/// Where parameter and gradient are, if the caller keeps them.
+fn at_places(spec: &ParamSpec) -> Placement {
     let mut placement = Placement { params: Vec::new(), grads: Vec::new(), states: Vec::new() };
-    match spec.places {
-        Some(places) => set_spans(&mut placement, places, spec.len),
-        None => {
-            let in_grads = |span: &Span| match span.buffer {
-                BufferId::Params(n) => Span { buffer: BufferId::Grads(n), ..*span },
-                _ => *span,
-            };
-            placement.params = arena.pack(spec.len, BufferId::Params);
-            placement.grads = placement.params.iter().map(in_grads).collect();
-        }
+    if let Some(places) = spec.places {
+        set_spans(&mut placement, places, spec);
     }
     placement
 }
 
+/// The arena's gradients are as its parameters.
+fn in_grads(span: &Span) -> Span {
+    match span.buffer {
+        BufferId::Params(n) => Span { buffer: BufferId::Grads(n), ..*span },
+        _ => *span,
+    }
+}
+
 /// Puts a parameter's and a gradient's elements at the caller's places.
-fn set_spans(placement: &mut Placement, places: [Place; 2], len: u64) {
+fn set_spans(placement: &mut Placement, places: [Place; 2], spec: &ParamSpec) {
     let arrays = [&mut placement.params, &mut placement.grads];
-    for (spans, Place { buffer, offset }) in arrays.into_iter().zip(places) {
+    for (array, (spans, Place { buffer, offset })) in arrays.into_iter().zip(places).enumerate() {
         spans.clear();
-        let start = offset / ELEMENT_BYTES;
-        spans.push(Span { buffer: BufferId::Caller(buffer), start, first: 0, len });
+        let start = spec.codec(array).element_at(offset);
+        spans.push(Span { buffer: BufferId::Caller(buffer), start, first: 0, len: spec.len });
     }
 }
 
@@ -350,28 +399,36 @@ fn check_places(
     places: [Place; 2],
     buffer_sizes: impl Fn(usize) -> u64,
 ) -> Result<(), Error> {
-    let check =
-        |(place, array): (Place, &str)| check_place(spec, place, array, buffer_sizes(place.buffer));
-    places.into_iter().zip(ARRAYS).try_for_each(check)
+    let check = |(array, place): (usize, Place)| {
+        check_place(spec, place, (ARRAYS[array], spec.codec(array)), buffer_sizes(place.buffer))
+    };
+    places.into_iter().enumerate().try_for_each(check)
 }
 
-fn check_place(spec: &ParamSpec, place: Place, array: &str, size: u64) -> Result<(), Error> {
-    if !place.offset.is_multiple_of(ELEMENT_BYTES) {
+fn check_place(
+    spec: &ParamSpec,
+    place: Place,
+    (array, codec): (&str, Codec),
+    size: u64,
+) -> Result<(), Error> {
+    let alignment = codec.alignment();
+    if !place.offset.is_multiple_of(alignment) {
         return Err(Error::parameter(
             &spec.name,
-            format!("an offset into the {array} that is a multiple of {ELEMENT_BYTES} bytes"),
+            format!("an offset into the {array} that is a multiple of {alignment} bytes"),
             place.offset,
             "Align the tensor to its elements",
         ));
     }
-    let end = spec.len.checked_mul(ELEMENT_BYTES).and_then(|n| n.checked_add(place.offset));
-    match end {
+    // Bindings are in words: an element in half of one needs it whole.
+    let end = spec.len.checked_mul(codec.bytes(1)).and_then(|n| n.checked_add(place.offset));
+    match end.and_then(|end| end.checked_next_multiple_of(WORD_BYTES)) {
         Some(end) if end <= size => Ok(()),
         _ => Err(Error::parameter(
             &spec.name,
             format!("a {array} that holds {} elements from byte {} on", spec.len, place.offset),
             format!("{size} bytes"),
-            "Make the buffer larger, or correct length and offset",
+            "Make the buffer larger (it is bound in words of 4 bytes), or correct length and offset",
         )),
     }
 }
@@ -379,10 +436,12 @@ fn check_place(spec: &ParamSpec, place: Place, array: &str, size: u64) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Formats;
 
     fn spec(name: &str, len: u64, places: Option<[(usize, u64); 2]>) -> ParamSpec {
         let places = places.map(|p| p.map(|(buffer, offset)| Place { buffer, offset }));
-        ParamSpec { name: name.into(), len, kernel: 0, places }
+        let class = Class { index: 0, formats: Formats::f32(1) };
+        ParamSpec { name: name.into(), len, kernel: 0, class, noise_key: 0, places }
     }
 
     fn laid_out(specs: &[ParamSpec], sizes: &[u64], buffer_blocks: u64) -> Result<Layout, Error> {
@@ -408,7 +467,8 @@ mod tests {
             spans(2),
             [(BufferId::Params(1), 3, 0, 256), (BufferId::Params(2), 0, 256, 844)]
         );
-        assert_eq!(layout.arena, [2 * BLOCK, 4 * BLOCK, 4 * BLOCK]);
+        let sizes: Vec<_> = layout.arena.iter().map(|(size, _)| *size).collect();
+        assert_eq!(sizes, [2 * BLOCK, 4 * BLOCK, 4 * BLOCK]);
     }
 
     #[test]
@@ -428,7 +488,7 @@ mod tests {
         ];
         let layout = laid_out(&specs, &[16, 16], 1 << 10).expect("laid out");
         assert_eq!(layout.params.iter().filter(|s| !s.params.is_empty()).count(), 2);
-        assert_eq!(layout.arena, [] as [u64; 0]);
+        assert!(layout.arena.is_empty());
         assert_eq!(layout.states, [[BLOCK]]);
     }
 }

@@ -1,15 +1,13 @@
 //! The layout, cut into dispatches that fit a device's limits.
 
-use crate::layout::geometry::{
-    BLOCK, BLOCKS_PER_WORKGROUP, ELEMENT_BYTES, ELEMENTS_PER_THREAD, Transport,
-};
+use crate::layout::formats::WORD_BYTES;
+use crate::layout::geometry::{BLOCK, BLOCKS_PER_WORKGROUP, ELEMENTS_PER_THREAD, Transport};
+use crate::layout::kernels::Class;
 use crate::layout::limits::Limits;
 use crate::layout::pages::Slot;
 use crate::layout::placement::{BufferId, Layout, Span};
 use crate::layout::words::words;
-
-/// Bytes of a vec4.
-const VEC4_BYTES: u64 = ELEMENTS_PER_THREAD * ELEMENT_BYTES;
+use crate::model::{Codec, Formats};
 
 /// Consecutive elements of one parameter that one dispatch updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,33 +46,49 @@ impl Piece {
         let aligned = self.starts.iter().all(|start| start.is_multiple_of(ELEMENTS_PER_THREAD));
         aligned && (owned || self.len.is_multiple_of(ELEMENTS_PER_THREAD))
     }
+
+    /// Whether threads share words with others: where an array of 16-bit elements starts in the
+    /// middle of a word. `halves` tells which of parameter and gradient have such.
+    fn shares_words(&self, halves: [bool; 2]) -> bool {
+        halves.iter().zip(self.starts).any(|(&halves, start)| halves && start % 2 == 1)
+    }
 }
 
-/// A range of a buffer, as it is bound.
+/// Consecutive elements of a buffer, as they are bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// The buffer.
     pub buffer: BufferId,
-    /// The start in bytes, aligned as bindings must be.
-    pub offset: u64,
-    /// The size in bytes.
-    pub size: u64,
+    /// The index of the first element, such that a binding may start there.
+    pub start: u64,
+    /// The index after the last.
+    pub end: u64,
 }
 
 impl Window {
-    /// The smallest window from the given byte on that ends at the other.
-    fn new(buffer: BufferId, start: u64, end: u64, alignment: u64) -> Self {
-        let offset = start - start % alignment;
+    /// The smallest window that holds these elements.
+    fn new(buffer: BufferId, [start, end]: [u64; 2], alignment: u64) -> Self {
+        let start = start - start % alignment;
         // The optimizer's own buffers hold whole vec4, and may be read as such to the end.
-        let end = if buffer.is_owned() { end.next_multiple_of(VEC4_BYTES) } else { end };
-        Self { buffer, offset, size: end - offset }
+        let owned_end = end.next_multiple_of(ELEMENTS_PER_THREAD);
+        Self { buffer, start, end: if buffer.is_owned() { owned_end } else { end } }
     }
 
     /// The smallest window that holds both.
     fn union(self, other: Self) -> Self {
-        let offset = self.offset.min(other.offset);
-        let end = (self.offset + self.size).max(other.offset + other.size);
-        Self { buffer: self.buffer, offset, size: end - offset }
+        let (start, end) = (self.start.min(other.start), self.end.max(other.end));
+        Self { buffer: self.buffer, start, end }
+    }
+
+    /// The offset and the size in bytes for an array of this codec.
+    pub fn bytes(&self, codec: Codec) -> [u64; 2] {
+        let [start, end] = [self.start, self.end].map(|element| codec.bytes(element));
+        [start, end.next_multiple_of(WORD_BYTES) - start]
+    }
+
+    /// Whether no array is longer than this many bytes.
+    fn fits(&self, codecs: &[Codec], most: u64) -> bool {
+        codecs.iter().all(|&codec| self.bytes(codec)[1] <= most)
     }
 }
 
@@ -85,6 +99,10 @@ pub struct Dispatch {
     pub kernel: usize,
     /// The page of coefficients that it reads.
     pub page: usize,
+    /// The class of its parameters.
+    pub class: usize,
+    /// How its arrays are stored.
+    pub formats: Formats,
     /// How the elements are reached.
     pub transport: Transport,
     /// The windows bound: parameters, gradients, and the one that all states share.
@@ -108,22 +126,24 @@ impl Dispatch {
 
     /// The dispatch's pieces as the table's writers take them, where the table of its blocks starts
     /// at `first_row`. `sums` gives the place of a piece's first partial sum, and its tensor's
-    /// index.
+    /// index; `key` what its parameter's chances depend on.
     pub fn piece_words(
         &self,
         first_row: u32,
         sums: impl Fn(&Piece) -> [u32; 2],
+        key: impl Fn(usize) -> u32,
     ) -> impl Iterator<Item = PieceWords> {
         let mut row = first_row;
         self.pieces.iter().map(move |piece| {
-            // In range: a window has fewer than 2³² bytes.
-            let [params, grads, states] = std::array::from_fn(|k| {
-                (piece.starts[k] - self.windows[k].offset / ELEMENT_BYTES) as u32
-            });
+            // In range: a window has fewer than 2³² bytes, and elements.
+            let [params, grads, states] =
+                std::array::from_fn(|k| (piece.starts[k] - self.windows[k].start) as u32);
             let [partial, tensor] = sums(piece);
             let (first_row, len, slot) = (row, piece.len as u32, piece.slot);
             row += piece.blocks() as u32;
-            PieceWords { row: first_row, len, params, grads, states, slot, partial, tensor }
+            let (first_block, key) = ((piece.first / BLOCK) as u32, key(piece.param));
+            let row = first_row;
+            PieceWords { row, len, params, grads, states, slot, partial, tensor, first_block, key }
         })
     }
 }
@@ -147,6 +167,10 @@ words! {
         partial: u32,
         /// Its tensor's index.
         tensor: u32,
+        /// The index of its first block within the parameter.
+        first_block: u32,
+        /// What the parameter's chances depend on.
+        key: u32,
     }
 }
 
@@ -163,8 +187,10 @@ pub fn plan(layout: &Layout, slots: &[Option<Slot>], limits: &Limits) -> Vec<Dis
     for (param, slot) in order {
         let placement = &layout.params[param];
         let arrays = [&placement.params, &placement.grads, &placement.states];
+        let class = layout.class(param);
         each_common_span(arrays.map(Vec::as_slice), |buffers, first, len, starts| {
-            planner.add(slot, buffers, Piece { param, slot: slot.index, first, len, starts });
+            let piece = Piece { param, slot: slot.index, first, len, starts };
+            planner.add((slot, class), buffers, piece);
         });
     }
     planner.finish()
@@ -199,29 +225,31 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Adds a stretch of a parameter to the open dispatch, or to new ones where it does not fit.
-    fn add(&mut self, slot: Slot, buffers: [BufferId; 3], piece: Piece) {
-        let most = self.limits.piece_elements();
+    fn add(&mut self, of: (Slot, Class), buffers: [BufferId; 3], piece: Piece) {
+        let most = self.limits.piece_elements(&of.1.formats);
         let mut rest = piece;
         while rest.len > most {
             let (piece, remainder) = rest.split(most);
-            self.add_piece(slot, buffers, piece);
+            self.add_piece(of, buffers, piece);
             rest = remainder;
         }
-        self.add_piece(slot, buffers, rest);
+        self.add_piece(of, buffers, rest);
     }
 
-    fn add_piece(&mut self, slot: Slot, buffers: [BufferId; 3], piece: Piece) {
-        let alignment = self.limits.min_storage_buffer_offset_alignment;
-        let windows = std::array::from_fn(|k| {
+    fn add_piece(&mut self, (slot, class): (Slot, Class), buffers: [BufferId; 3], piece: Piece) {
+        let Class { index: class, formats } = class;
+        let codecs = formats.of_windows();
+        let windows: [Window; 3] = std::array::from_fn(|k| {
             let start = piece.starts[k];
-            let [start, end] = [start, start + piece.len].map(|element| element * ELEMENT_BYTES);
-            Window::new(buffers[k], start, end, alignment)
+            let alignment = self.limits.window_alignment(codecs[k]);
+            Window::new(buffers[k], [start, start + piece.len], alignment)
         });
         if let Some(open) = self.dispatches.last_mut() {
-            let same = (open.kernel, open.page) == (slot.kernel, slot.page)
+            let same = (open.kernel, open.page, open.class) == (slot.kernel, slot.page, class)
                 && open.windows.map(|w| w.buffer) == buffers;
             let union: [Window; 3] = std::array::from_fn(|k| open.windows[k].union(windows[k]));
-            let fits = union.iter().all(|w| w.size <= self.limits.binding())
+            let most = self.limits.binding();
+            let fits = union.iter().zip(codecs).all(|(window, codecs)| window.fits(codecs, most))
                 && self.open_blocks + piece.blocks() <= self.limits.grid_blocks();
             if same && fits {
                 open.windows = union;
@@ -235,15 +263,19 @@ impl Planner<'_> {
         let (transport, grid) = (Transport::Scalar, [0, 0]);
         let Slot { kernel, page, .. } = slot;
         let pieces = vec![piece];
-        self.dispatches.push(Dispatch { kernel, page, transport, windows, pieces, grid });
+        let dispatch = Dispatch { kernel, page, class, formats, transport, windows, pieces, grid };
+        self.dispatches.push(dispatch);
     }
 
     /// Chooses each dispatch's transport and grid.
     fn finish(mut self) -> Vec<Dispatch> {
         for dispatch in &mut self.dispatches {
             let owned = dispatch.windows.iter().all(|window| window.buffer.is_owned());
+            let halves = [dispatch.formats.param, dispatch.formats.grad].map(Codec::is_half);
             if dispatch.pieces.iter().all(|piece| piece.fits_vec4(owned)) {
                 dispatch.transport = Transport::Vec4;
+            } else if dispatch.pieces.iter().any(|piece| piece.shares_words(halves)) {
+                dispatch.transport = Transport::Shared;
             }
             let workgroups = dispatch.blocks().div_ceil(BLOCKS_PER_WORKGROUP);
             dispatch.grid = self.limits.grid(workgroups);

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::model::counts::Count;
 use crate::model::names::{Names, ParamId, ParamKey};
 use crate::model::param::{Param, ParamInfo, Shape};
+use crate::model::storage::Formats;
 use crate::rule::DynRule;
 
 /// Parameters that share a rule's hyperparameters.
@@ -14,13 +15,16 @@ pub(crate) struct Group {
     pub(crate) lr_multiplier: f64,
 }
 
-/// A parameter: its shape, its number of elements, its group and its step count.
+/// A parameter: its shape, its number of elements, its group, its step count, and how it is stored.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) shape: Shape,
     pub(crate) len: usize,
     pub(crate) group: usize,
     pub(crate) count: usize,
+    pub(crate) formats: Formats,
+    /// What rounding by chance depends on beside element and step.
+    pub(crate) noise_key: u32,
 }
 
 /// All groups, parameters and step counts of an optimizer.
@@ -51,7 +55,10 @@ impl Model {
     pub(crate) fn add_param<P>(&mut self, param: Param<P>) -> Result<(), Error> {
         let group = self.groups.len().saturating_sub(1);
         let len = param.elements()?;
-        let Param { name, shape, .. } = param;
+        let Param { name, shape, storage, .. } = param;
+        let storage = storage.unwrap_or_default();
+        let formats = storage.formats(&name, len, self.groups[group].rule.as_ref())?;
+        let noise_key = storage.noise_key(&name);
         if let Err(first) = self.names.add(name.clone()) {
             let first = self.params[first].group;
             return Err(Error::parameter(
@@ -63,7 +70,7 @@ impl Model {
         }
         let count = self.index_of_steps(group, 0, false);
         self.counts[count].members += 1;
-        self.params.push(Member { shape, len, group, count });
+        self.params.push(Member { shape, len, group, count, formats, noise_key });
         Ok(())
     }
 
@@ -228,8 +235,9 @@ impl Model {
     pub(crate) fn find_state(&self, param: usize, state: &str) -> Result<usize, Error> {
         let rule = self.rule_of(param);
         let states = rule.states();
-        states.iter().position(|s| s.name == state).ok_or_else(|| {
-            let known: Vec<_> = states.iter().map(|s| s.name).collect();
+        let kept = self.params[param].formats.keeping.state();
+        let known: Vec<_> = states.iter().map(|s| s.name).chain(kept).collect();
+        known.iter().position(|name| *name == state).ok_or_else(|| {
             Error::parameter(
                 self.name(param),
                 format!("a state that {} keeps with its present options", rule.name()),

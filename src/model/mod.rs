@@ -6,10 +6,13 @@ mod groups;
 mod names;
 mod param;
 pub mod pattern;
+mod storage;
 mod values;
 
 pub(crate) use counts::{Count, Origin};
+pub(crate) use groups::Member;
 pub use groups::Model;
 pub use names::{ParamId, ParamKey};
 pub use param::{Param, ParamInfo, Shape};
+pub use storage::{Codec, Format, Formats, Keeping, Rounding, Storage};
 pub use values::Values;

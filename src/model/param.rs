@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::model::names::ParamId;
+use crate::model::storage::Storage;
 
 /// The most elements of a parameter: 1 TiB of f32, more than any device holds.
 const MAX_ELEMENTS: usize = 1 << 38;
@@ -55,13 +56,22 @@ pub struct Param<P> {
     pub(crate) name: String,
     pub(crate) shape: Shape,
     pub(crate) place: Option<P>,
+    pub(crate) storage: Option<Storage>,
 }
 
 impl<P> Param<P> {
-    /// A parameter of f32 elements: `Param::new("w", [128, 784])`, or by their number,
+    /// A parameter of this shape: `Param::new("w", [128, 784])`, or of so many elements,
     /// `Param::new("w", 100_352)`. Its name must be unique in the optimizer.
     pub fn new(name: impl Into<String>, shape: impl Into<Shape>) -> Self {
-        Self { name: name.into(), shape: shape.into(), place: None }
+        Self { name: name.into(), shape: shape.into(), place: None, storage: None }
+    }
+
+    /// How it is stored, with its gradient and states, whatever
+    /// [`Builder::storage`](crate::optimizer::Builder::storage) says. By default in f32.
+    #[must_use]
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = Some(storage);
+        self
     }
 
     /// Its number of elements.

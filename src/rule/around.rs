@@ -52,8 +52,8 @@ crate::fields! {
         weight_decay,
         /// decoupled weight decay, lr·weight_decay
         decay,
-        /// 0; a rule's own coefficients start at a multiple of 16 bytes
-        padding,
+        /// the step's number, on which rounding by chance depends
+        step,
     }
 }
 
@@ -63,7 +63,7 @@ impl Around<f64> {
             maximize: f64::from(u8::from(before.maximize)),
             weight_decay: before.weight_decay,
             decay: after.decay,
-            padding: 0.0,
+            step: 0.0,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::rule::fields::Fields;
 use crate::rule::formula::{MAX_STATES, MAX_SUMS, Pass, Rule, StateInit, SumInit};
 use crate::rule::loops::{sum_run, update_run};
 use crate::rule::number::Step;
-use crate::rule::program::Program;
+use crate::rule::program::{Program, Traced};
 use crate::rule::run::{AnyRun, AnyView};
 use std::fmt::Debug;
 
@@ -32,6 +32,8 @@ pub trait DynRule: Debug + Send + Sync {
     fn states(&self) -> Vec<StateInit>;
     /// The names of all states, used or not.
     fn state_names(&self) -> &'static [&'static str];
+    /// [`Rule::non_negative_states`].
+    fn non_negative_states(&self) -> &'static [&'static str];
     /// The names of the rule's coefficients.
     fn coeff_names(&self) -> &'static [&'static str];
     /// [`Rule::Sums`].
@@ -121,6 +123,9 @@ impl<R: Rule> DynRule for R {
     fn state_names(&self) -> &'static [&'static str] {
         <R::State<f64> as Fields<f64>>::NAMES
     }
+    fn non_negative_states(&self) -> &'static [&'static str] {
+        R::non_negative_states()
+    }
     fn coeff_names(&self) -> &'static [&'static str] {
         <R::Coeffs<f64> as Fields<f64>>::NAMES
     }
@@ -137,7 +142,7 @@ impl<R: Rule> DynRule for R {
         Rule::advance(self, Step::new(step as f64), scalars);
     }
     fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>) {
-        around(self).each(|_, x| out.push(x));
+        Around { step: step as f64, ..around(self) }.each(|_, x| out.push(x));
         Rule::coeffs(self, Step::new(step as f64), scalars).each(|_, x| out.push(x));
     }
     fn with_sums(&self, coeffs: &mut [f64], sums: &[f64]) {
@@ -151,7 +156,9 @@ impl<R: Rule> DynRule for R {
         let count = Rule::scalars(self).len();
         let mut scalars: Vec<_> = (0..count).map(|index| tape.input(index)).collect();
         Rule::advance(self, step, &mut scalars);
-        around(self).each(|_, x| program.coeff(x.into()));
+        let Around { maximize, weight_decay, decay, .. } = around(self);
+        let known = [maximize, weight_decay, decay].map(Traced::from);
+        known.into_iter().chain([step.number()]).for_each(|x| program.coeff(x));
         Rule::coeffs(self, step, &scalars).each(|_, x| program.coeff(x));
         scalars.into_iter().for_each(|scalar| program.scalar(&tape, scalar));
         program.finish(R::NAME, tape)

@@ -98,6 +98,11 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     fn initial_state(&self) -> Self::State<Option<f64>> {
         Self::State::from_fn(|_| Some(0.0))
     }
+    /// The names of states that are never negative: in 8 bits they are stored twice as finely, and
+    /// what is above 0 stays so.
+    fn non_negative_states() -> &'static [&'static str] {
+        &[]
+    }
     /// Numbers that a whole group keeps from step to step, such as NAdam's `mu_product`.
     fn scalars(&self) -> Vec<StateInit> {
         Vec::new()

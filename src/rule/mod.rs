@@ -15,7 +15,7 @@ pub(crate) use around::Around;
 pub use around::{After, Before};
 pub use erased::DynRule;
 pub use fields::Fields;
-pub(crate) use formula::MAX_SUMS;
+pub(crate) use formula::{MAX_STATES, MAX_SUMS};
 pub use formula::{NoSums, Pass, Rule, StateInit, SumInit, SumKind};
 pub use number::{Number, Step};
 pub use power::power;

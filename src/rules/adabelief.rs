@@ -105,6 +105,9 @@ impl Rule for AdaBelief {
     fn after(&self) -> After {
         After::decay(self.lr, self.weight_decay)
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["exp_avg_var"]
+    }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdaBeliefCoeffs<N> {
         let (beta1, beta2) = self.betas;
         let one = N::from(1.0);

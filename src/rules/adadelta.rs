@@ -82,6 +82,9 @@ impl Rule for Adadelta {
     fn before(&self) -> Before {
         Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["square_avg", "acc_delta"]
+    }
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> AdadeltaCoeffs<N> {
         AdadeltaCoeffs {
             lr: self.lr.into(),

@@ -97,6 +97,9 @@ impl Rule for Adagrad {
     fn initial_state(&self) -> AdagradState<Option<f64>> {
         AdagradState { sum: Some(self.initial_accumulator_value) }
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["sum"]
+    }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdagradCoeffs<N> {
         let (lr, one) = (N::from(self.lr), N::from(1.0));
         let elapsed = step.number() - one;

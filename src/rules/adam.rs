@@ -137,6 +137,9 @@ impl Rule for Adam {
             max_exp_avg_sq: self.amsgrad.then_some(0.0),
         }
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["exp_avg_sq", "max_exp_avg_sq"]
+    }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdamCoeffs<N> {
         let (beta1, beta2) = self.betas;
         let one = N::from(1.0);
@@ -232,6 +235,9 @@ impl Rule for AdamW {
     }
     fn initial_state(&self) -> AdamState<Option<f64>> {
         self.adam().initial_state()
+    }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["exp_avg_sq", "max_exp_avg_sq"]
     }
     fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> AdamCoeffs<N> {
         Rule::coeffs(&self.adam(), step, scalars)

@@ -85,6 +85,9 @@ impl Rule for Adamax {
     fn before(&self) -> Before {
         Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["exp_inf"]
+    }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> AdamaxCoeffs<N> {
         let (beta1, beta2) = self.betas;
         AdamaxCoeffs {

@@ -119,6 +119,9 @@ impl Rule for LAMB {
     fn before(&self) -> Before {
         Before::maximize(self.maximize)
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["exp_avg_sq"]
+    }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> LAMBCoeffs<N> {
         let (beta1, beta2) = self.betas;
         let one = N::from(1.0);

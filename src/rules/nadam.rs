@@ -141,6 +141,9 @@ impl Rule for NAdam {
     fn advance<N: Number>(&self, step: Step<N>, scalars: &mut [N]) {
         scalars[0] = scalars[0] * self.mu(step);
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["exp_avg_sq"]
+    }
     fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> NAdamCoeffs<N> {
         let (beta1, beta2) = self.betas;
         let one = N::from(1.0);

@@ -123,6 +123,9 @@ impl Rule for RAdam {
         let decoupled = if self.decoupled_weight_decay { self.weight_decay } else { 0.0 };
         After::decay(self.lr, decoupled)
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["exp_avg_sq"]
+    }
     fn coeffs<N: Number>(&self, step: Step<N>, _: &[N]) -> RAdamCoeffs<N> {
         let (beta1, beta2) = self.betas;
         let one = N::from(1.0);

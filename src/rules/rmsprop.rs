@@ -140,6 +140,9 @@ impl Rule for RMSprop {
             momentum_buffer: self.has_momentum().then_some(0.0),
         }
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["square_avg"]
+    }
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> RMSpropCoeffs<N> {
         let folded = self.has_momentum() && self.lr_in_momentum;
         RMSpropCoeffs {

@@ -101,6 +101,9 @@ impl Rule for Rprop {
     fn initial_state(&self) -> RpropState<Option<f64>> {
         RpropState { prev: Some(0.0), step_size: Some(self.lr) }
     }
+    fn non_negative_states() -> &'static [&'static str] {
+        &["step_size"]
+    }
     fn coeffs<N: Number>(&self, _: Step<N>, _: &[N]) -> RpropCoeffs<N> {
         let ((minus, plus), (least, most)) = (self.etas, self.step_sizes);
         RpropCoeffs {

@@ -2,6 +2,8 @@
 //! layouts, the number of storage buffers it needs, and, by resource, the buffers that are bound.
 
 use crate::layout::geometry::Transport;
+use crate::model::Codec;
+use crate::shader::codec::{self, format_file};
 use std::fmt::Write;
 
 /// Something that kernels bind, by what it holds.
@@ -11,6 +13,8 @@ pub enum Resource {
     Table,
     /// Each block's place among the partial sums, and its tensor's index.
     Tensors,
+    /// Each block's index within its parameter, and what the parameter's chances depend on.
+    Origins,
     /// Parameters.
     Params,
     /// Gradients.
@@ -82,8 +86,11 @@ pub struct Binding {
     pub name: String,
     /// Its WGSL type.
     ty: String,
-    /// How its elements are loaded and stored, if it is an array of elements.
-    accessor: Option<&'static str>,
+    /// How its elements are loaded and stored, if it is an array of elements: texts in which ARRAY
+    /// stands for the name, and CODEC for the codec's.
+    accessor: &'static [&'static str],
+    /// The codec's name; it is a file, if elements are coded at all.
+    pub(crate) codec: &'static str,
 }
 
 impl Binding {
@@ -94,28 +101,26 @@ impl Binding {
         name: impl Into<String>,
         ty: impl Into<String>,
     ) -> Self {
-        Self { resource, access, name: name.into(), ty: ty.into(), accessor: None }
+        Self { resource, access, name: name.into(), ty: ty.into(), accessor: &[], codec: "" }
     }
 
-    /// An array of f32 elements, with its functions `load_NAME` and, if written, `store_NAME`.
+    /// An array of elements, with its functions `load_NAME` and, if written, `store_NAME`; where
+    /// they have 16 bits also `halves_NAME` and `put_NAME`, which take them as they are stored.
     pub(crate) fn elements(
         resource: Resource,
         access: Access,
         name: impl Into<String>,
-        transport: Transport,
+        (codec, transport): (Codec, Transport),
     ) -> Self {
-        let (ty, accessor) = match transport {
-            Transport::Vec4 => {
-                ("array<vec4<f32>>", include_str!("../../shaders/formats/f32.vec4.wgsl"))
-            }
-            Transport::U64 => {
-                ("array<vec2<u64>>", include_str!("../../shaders/formats/f32.u64.wgsl"))
-            }
-            Transport::Scalar => {
-                ("array<f32>", include_str!("../../shaders/formats/f32.scalar.wgsl"))
-            }
+        let is_written = access == Access::ReadWrite;
+        let (ty, accessor) = match codec {
+            Codec::F32 => words(transport),
+            Codec::F16 | Codec::Bf16 => halves(transport, is_written, true),
+            Codec::I16 => halves(transport, is_written, false),
+            Codec::Block8 { .. } => ("array<u32>", &[format_file!("block8.array")][..]),
         };
-        Self { accessor: Some(accessor), ..Self::new(resource, access, name, ty) }
+        let codec = codec::name(codec);
+        Self { accessor, codec, ..Self::new(resource, access, name, ty) }
     }
 
     /// The group it belongs to.
@@ -128,13 +133,43 @@ impl Binding {
 
     /// Its functions, if it is an array of elements, to be linked with a flag for what is written.
     pub(crate) fn accessor(&self) -> Option<String> {
-        Some(self.accessor?.replace("ARRAY", &self.name))
+        let text = self.accessor.concat().replace("ARRAY", &self.name).replace("CODEC", self.codec);
+        (!text.is_empty()).then_some(text)
     }
 
     /// The flag of an array of elements that is written.
     pub(crate) fn written_flag(&self) -> Option<String> {
         (self.access == Access::ReadWrite).then(|| format!("{}_is_written", self.name))
     }
+}
+
+/// The type of an array of f32, and how each transport moves them.
+fn words(transport: Transport) -> (&'static str, &'static [&'static str]) {
+    match transport {
+        Transport::Vec4 => ("array<vec4<f32>>", &[format_file!("f32.vec4")]),
+        Transport::U64 => ("array<vec2<u64>>", &[format_file!("f32.u64")]),
+        Transport::Scalar | Transport::Shared => ("array<f32>", &[format_file!("f32.scalar")]),
+    }
+}
+
+/// The type of an array of 16-bit elements, and how each transport moves them.
+fn halves(
+    transport: Transport,
+    is_written: bool,
+    is_coded: bool,
+) -> (&'static str, &'static [&'static str]) {
+    const CODED: &str = format_file!("half.coded");
+    let (ty, texts): (_, &'static [&'static str]) = match transport {
+        Transport::Vec4 | Transport::U64 => {
+            ("array<vec2<u32>>", &[format_file!("half.words"), CODED])
+        }
+        Transport::Scalar => ("array<u32>", &[format_file!("half.scalar"), CODED]),
+        Transport::Shared if is_written => {
+            ("array<atomic<u32>>", &[format_file!("half.shared"), CODED])
+        }
+        Transport::Shared => ("array<u32>", &[format_file!("half.shared"), CODED]),
+    };
+    (ty, if is_coded { texts } else { &texts[..1] })
 }
 
 /// The bindings of a group, each with its number.

@@ -1,26 +1,64 @@
 //! The few lines of WGSL that depend on the fields of a rule's structs: loading and storing states,
 //! adding up sums, handing them to the rule. Kernels import them like files.
 
+use crate::model::{Codec, Formats};
 use crate::rule::{DynRule, StateInit, SumInit, SumKind};
 use std::fmt::Write;
 
 /// `load_state` and `store_state` for the states in use; the others stay zero in registers and
 /// vanish.
-pub(crate) fn states(rule: &dyn DynRule, stores: bool) -> String {
+pub(crate) fn states(rule: &dyn DynRule, formats: &Formats, stores: bool) -> String {
     let states = rule.states();
     let mut text = String::from("fn load_state(at: vec4<u32>) -> State {\n    var s: State;\n");
     for StateInit { name, .. } in &states {
         let _ = writeln!(text, "    s.{name} = load_state_{name}(at);");
     }
     text += "    return s;\n}\n";
-    if stores {
-        text += "\nfn store_state(at: vec4<u32>, live: vec4<bool>, s: State) {\n";
-        for StateInit { name, .. } in &states {
-            let _ = writeln!(text, "    store_state_{name}(at, live, s.{name});");
-        }
-        text += "}\n";
+    if !stores {
+        return text;
     }
-    text
+    let in_blocks = |codec: &Codec| matches!(codec, Codec::Block8 { .. });
+    let codecs = formats.states.as_slice();
+    let blocks: Vec<_> = states
+        .iter()
+        .zip(codecs)
+        .filter(|(_, codec)| in_blocks(codec))
+        .map(|(s, _)| s.name)
+        .collect();
+    let scales = if blocks.is_empty() { "" } else { ", scales: Scales" };
+    text += &scales_of(&blocks);
+    let _ =
+        writeln!(text, "\nfn store_state(at: vec4<u32>, live: vec4<bool>, s: State{scales}) {{");
+    for StateInit { name, .. } in &states {
+        let scale = if blocks.contains(name) { format!(", scales.{name}") } else { String::new() };
+        let _ = writeln!(text, "    store_state_{name}(at, live, s.{name}{scale});");
+    }
+    text + "}\n"
+}
+
+/// `Scales` and `scales_of`: the largest magnitudes, by their bits, of a block's states that are
+/// stored in 8 bits. A maximum is the same in any order.
+fn scales_of(states: &[&str]) -> String {
+    if states.is_empty() {
+        return String::new();
+    }
+    let count = states.len();
+    let each = |text: &str| -> String {
+        let line =
+            |(k, name): (usize, &&str)| text.replace("NAME", name).replace("INDEX", &k.to_string());
+        states.iter().enumerate().map(line).collect()
+    };
+    let fields = each("    NAME: u32,\n");
+    let maxima =
+        each("    atomicMax(&largest[first + INDEXu], largest_magnitude(s.NAME, live));\n");
+    let loads = each("        atomicLoad(&largest[first + INDEXu]),\n");
+    format!(
+        "\nstruct Scales {{\n{fields}}}\n\n\
+         var<workgroup> largest: array<atomic<u32>, {count}u * BLOCKS_PER_WORKGROUP>;\n\n\
+         fn scales_of(block: u32, live: vec4<bool>, s: State) -> Scales {{\n    \
+         let first = {count}u * block;\n{maxima}    workgroupBarrier();\n    \
+         return Scales(\n{loads}    );\n}}\n"
+    )
 }
 
 /// The fields of so many sums, of four words each: squares in three scales, and a plain sum.

@@ -7,11 +7,11 @@ use crate::layout::limits::Limits;
 use crate::layout::pages::Slots;
 use crate::layout::plan::PieceWords;
 use crate::layout::words::Words;
+use crate::model::{Codec, Formats, Keeping};
 use crate::rule::{DynRule, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS};
 use crate::shader::binding::{Access, Binding, Resource};
-use crate::shader::check;
-use crate::shader::glue;
 use crate::shader::link::{Kernel, RULE, Shader};
+use crate::shader::{check, codec, glue};
 
 /// What update kernels do beside updating. What is not asked for is not in the kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -39,6 +39,8 @@ pub enum RuleKernel {
         clamp: bool,
         /// How threads exchange their sums.
         exchange: Exchange,
+        /// How elements are stored.
+        formats: Formats,
     },
     /// Its update.
     Update {
@@ -51,6 +53,8 @@ pub enum RuleKernel {
         shared: bool,
         /// What it does beside.
         extras: Extras,
+        /// How elements are stored.
+        formats: Formats,
     },
 }
 
@@ -85,6 +89,8 @@ pub enum Fixed {
         transport: Transport,
         /// How threads exchange their measures.
         exchange: Exchange,
+        /// How gradients are stored.
+        codec: Codec,
     },
     /// Adds up partial sums, tensor by tensor.
     AddUp(SumOf),
@@ -98,6 +104,8 @@ pub enum Fixed {
     Table {
         /// Whether something is.
         tensors: bool,
+        /// Whether parameters are rounded by chance.
+        origins: bool,
     },
 }
 
@@ -112,11 +120,11 @@ pub fn rule_kernel(
     limits: &Limits,
 ) -> Result<Shader, Error> {
     let kernel = match kernel {
-        RuleKernel::Sum { transport, slots, clamp, exchange } => {
-            sum(rule, transport, slots, clamp, exchange, limits)
+        RuleKernel::Sum { transport, slots, clamp, exchange, formats } => {
+            sum(&OfRule { rule, transport, slots, formats, limits }, clamp, exchange)
         }
-        RuleKernel::Update { transport, slots, shared, extras } => {
-            update(rule, transport, slots, shared, extras, limits)
+        RuleKernel::Update { transport, slots, shared, extras, formats } => {
+            update(&OfRule { rule, transport, slots, formats, limits }, shared, extras)
         }
     };
     let shader = kernel.link();
@@ -124,30 +132,58 @@ pub fn rule_kernel(
     Ok(shader)
 }
 
-/// What the kernels of a rule have in common: its text, its options, and what they read.
-fn of_rule(
-    rule: &dyn DynRule,
+/// What all kernels of a rule depend on.
+struct OfRule<'a> {
+    rule: &'a dyn DynRule,
     transport: Transport,
     slots: Slots,
-    limits: &Limits,
-    stores: bool,
-) -> Kernel {
-    let access = if stores { Access::ReadWrite } else { Access::Read };
-    let mut bindings =
-        vec![table(transport), Binding::elements(Resource::Params, access, "params", transport)];
-    for (index, state) in rule.states().iter().enumerate() {
-        let name = format!("state_{}", state.name);
-        bindings.push(Binding::elements(Resource::State(index), access, name, transport));
+    formats: Formats,
+    limits: &'a Limits,
+}
+
+impl OfRule<'_> {
+    /// What they have in common: the rule's text, its options, and what they read.
+    fn kernel(&self, stores: bool) -> Kernel {
+        let Self { rule, transport, slots, formats, limits } = *self;
+        let access = if stores { Access::ReadWrite } else { Access::Read };
+        let params =
+            Binding::elements(Resource::Params, access, "params", (formats.param, transport));
+        let mut bindings = vec![table(transport), params];
+        for (index, (name, codec)) in self.arrays().enumerate() {
+            let name = format!("state_{name}");
+            let state = Resource::State(index);
+            bindings.push(Binding::elements(state, access, name, (codec, transport)));
+        }
+        bindings.extend(page_bindings());
+        let flag = |(name, on): (&'static str, bool)| (name, f64::from(u8::from(on)));
+        let mut kernel = Kernel {
+            constants: vec![("SLOTS", slots.count(rule, limits))],
+            texts: vec![
+                (RULE, rule.wgsl().to_owned()),
+                ("states", glue::states(rule, &formats, stores)),
+            ],
+            structs: vec![Verdict::WGSL],
+            bindings,
+            overrides: rule.options().into_iter().map(flag).collect(),
+            ..flags_of(transport)
+        };
+        if let Some(keep) = codec::keep(&formats) {
+            kernel.flags.push("keeps");
+            kernel.texts.push(("keep", keep));
+        }
+        kernel
     }
-    bindings.extend(page_bindings());
-    let flag = |(name, on): (&'static str, bool)| (name, f64::from(u8::from(on)));
-    Kernel {
-        constants: vec![("SLOTS", slots.count(rule, limits))],
-        texts: vec![(RULE, rule.wgsl().to_owned()), ("states", glue::states(rule, stores))],
-        structs: vec![Verdict::WGSL],
-        bindings,
-        overrides: rule.options().into_iter().map(flag).collect(),
-        ..flags_of(transport)
+
+    /// The names and codecs of the states in use, and of what is kept beside them.
+    fn arrays(&self) -> impl Iterator<Item = (&'static str, Codec)> {
+        let states: Vec<_> = self.rule.states().iter().map(|state| state.name).collect();
+        let names = states.into_iter().chain(self.formats.keeping.state());
+        names.zip(self.formats.states.as_slice().to_vec())
+    }
+
+    fn grads(&self, access: Access) -> Binding {
+        let how = (self.formats.grad, self.transport);
+        Binding::elements(Resource::Grads, access, "grads", how)
     }
 }
 
@@ -190,24 +226,27 @@ fn tensors(access: Access) -> Binding {
     Binding::new(Resource::Tensors, access, "tensors", "array<vec2<u32>>")
 }
 
+fn origins(access: Access) -> Binding {
+    Binding::new(Resource::Origins, access, "origins", "array<vec2<u32>>")
+}
+
+/// How threads of an update exchange their sums: in workgroup memory where they must meet for the
+/// scales of 8-bit states anyway, 64 to a block.
+pub fn update_exchange(formats: &Formats, exchange: Exchange) -> Exchange {
+    if formats.has_blocks() { Exchange::Memory } else { exchange }
+}
+
 fn partials(ty: &str) -> Binding {
     Binding::new(Resource::Partials, Access::ReadWrite, "partials", format!("array<{ty}>"))
 }
 
-fn update(
-    rule: &dyn DynRule,
-    transport: Transport,
-    slots: Slots,
-    shared: bool,
-    extras: Extras,
-    limits: &Limits,
-) -> Kernel {
+fn update(of: &OfRule<'_>, shared: bool, extras: Extras) -> Kernel {
     let Extras { clamp, skip, zero_grad, statistics } = extras;
-    let sums = rule.sums();
+    let sums = of.rule.sums();
     let has_sums = !sums.is_empty();
-    let mut kernel = of_rule(rule, transport, slots, limits, true);
+    let mut kernel = of.kernel(true);
     let access = if shared || zero_grad { Access::ReadWrite } else { Access::Read };
-    kernel.bindings.push(Binding::elements(Resource::Grads, access, "grads", transport));
+    kernel.bindings.push(of.grads(access));
     if has_sums || statistics.is_some() {
         kernel.bindings.push(tensors(Access::Read));
     }
@@ -215,12 +254,20 @@ fn update(
         let totals = Binding::new(Resource::Totals, Access::Read, "totals", "array<Total>");
         kernel.bindings.push(totals);
     }
+    let chance = of.formats.keeping == Keeping::Chance;
+    if chance {
+        kernel.bindings.push(origins(Access::Read));
+    }
     if let Some(exchange) = statistics {
+        let exchange = update_exchange(&of.formats, exchange);
         kernel.bindings.push(partials("Summand"));
         kernel.exchange(exchange, exchange.threads_to_sum());
     }
     // Sums are added up in one order, whatever the transport, so that placement changes no bit.
-    let strided = transport == Transport::Scalar && statistics.is_none();
+    // Where elements have 16 or 8 bits, a word must not be two threads'.
+    let strided = of.transport == Transport::Scalar
+        && statistics.is_none()
+        && !(of.formats.has_halves() || of.formats.has_blocks());
     let flags = [
         ("clamp", clamp),
         ("skip", skip),
@@ -228,35 +275,30 @@ fn update(
         ("statistics", statistics.is_some()),
         ("sums", has_sums),
         ("strided", strided),
+        ("block8", of.formats.has_blocks()),
+        ("chance", chance),
     ];
     kernel.flags.extend(flags.iter().filter(|(_, on)| *on).map(|(flag, _)| *flag));
     if has_sums {
         kernel.texts.push(("tensor_coeffs", glue::tensor_coeffs(&sums)));
     }
     kernel.texts.push(("summand", glue::summand(CHANGED_SUMS)));
-    kernel.label = format!("the update of {}", rule.name());
+    kernel.label = format!("the update of {}", of.rule.name());
     kernel.file = "update";
     kernel
 }
 
-fn sum(
-    rule: &dyn DynRule,
-    transport: Transport,
-    slots: Slots,
-    clamp: bool,
-    exchange: Exchange,
-    limits: &Limits,
-) -> Kernel {
-    let sums = rule.sums();
-    let mut kernel = of_rule(rule, transport, slots, limits, false);
-    kernel.bindings.push(Binding::elements(Resource::Grads, Access::Read, "grads", transport));
+fn sum(of: &OfRule<'_>, clamp: bool, exchange: Exchange) -> Kernel {
+    let sums = of.rule.sums();
+    let mut kernel = of.kernel(false);
+    kernel.bindings.push(of.grads(Access::Read));
     kernel.bindings.push(tensors(Access::Read));
     kernel.bindings.push(partials("Summand"));
     kernel.flags.extend(clamp.then_some("clamp"));
     kernel.exchange(exchange, exchange.threads_to_sum());
     kernel.texts.push(("rule_summand", glue::rule_summand(&sums)));
     kernel.texts.push(("summand", glue::summand(sums.len())));
-    kernel.label = format!("the sums of {}", rule.name());
+    kernel.label = format!("the sums of {}", of.rule.name());
     kernel.file = "sum";
     kernel
 }
@@ -264,17 +306,17 @@ fn sum(
 /// Links a kernel that is the same for every rule.
 pub fn fixed(kernel: Fixed) -> Shader {
     match kernel {
-        Fixed::Measure { transport, exchange } => measure(transport, exchange),
+        Fixed::Measure { transport, exchange, codec } => measure(transport, exchange, codec),
         Fixed::AddUp(of) => add_up(of),
         Fixed::Gather => gather(),
         Fixed::Decide => decide(),
         Fixed::Grow => grow(),
-        Fixed::Table { tensors } => table_writer(tensors),
+        Fixed::Table { tensors, origins } => table_writer(tensors, origins),
     }
     .link()
 }
 
-fn measure(transport: Transport, exchange: Exchange) -> Kernel {
+fn measure(transport: Transport, exchange: Exchange, codec: Codec) -> Kernel {
     let mut kernel = flags_of(transport);
     kernel.label = "the measure of gradients".into();
     kernel.file = "measure";
@@ -282,7 +324,7 @@ fn measure(transport: Transport, exchange: Exchange) -> Kernel {
     kernel.exchange(exchange, exchange.threads_to_measure());
     kernel.bindings = vec![
         table(transport),
-        Binding::elements(Resource::Grads, Access::Read, "grads", transport),
+        Binding::elements(Resource::Grads, Access::Read, "grads", (codec, transport)),
         tensors(Access::Read),
         partials("Measure"),
     ];
@@ -367,7 +409,7 @@ fn grow() -> Kernel {
     }
 }
 
-fn table_writer(sums: bool) -> Kernel {
+fn table_writer(sums: bool, chance: bool) -> Kernel {
     let mut bindings = vec![
         Binding::new(Resource::Pieces, Access::Read, "pieces", "array<PieceWords>"),
         Binding::new(Resource::Nearest, Access::Read, "nearest", "array<u32>"),
@@ -377,6 +419,10 @@ fn table_writer(sums: bool) -> Kernel {
     if sums {
         bindings.push(tensors(Access::ReadWrite));
         flags.push("tensors");
+    }
+    if chance {
+        bindings.push(origins(Access::ReadWrite));
+        flags.push("origins");
     }
     Kernel {
         label: "the table of blocks".into(),

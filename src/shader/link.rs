@@ -8,6 +8,7 @@ use crate::layout::geometry::{
     BLOCK, LIVE_BITS, THREADS_PER_BLOCK, WORKGROUP_SIZE, blocks_per_workgroup,
 };
 use crate::shader::binding::{Binding, declarations};
+use crate::shader::codec;
 use crate::shader::source::source;
 use std::fmt::Write;
 
@@ -57,7 +58,10 @@ impl Kernel {
     }
 
     /// Links everything.
-    pub fn link(self) -> Shader {
+    pub fn link(mut self) -> Shader {
+        let codecs: Vec<_> = self.bindings.iter().map(|binding| binding.codec).collect();
+        let made = |&name: &&'static str| Some((name, codec::functions(name)?));
+        self.texts.extend(codecs.iter().filter_map(made));
         let mut text = String::new();
         if self.has("subgroups") && cfg!(target_arch = "wasm32") {
             // Browsers demand the line, and naga refuses it.
@@ -72,6 +76,7 @@ impl Kernel {
             linker.text += "\n";
         }
         linker.import(self.file);
+        codecs.iter().filter(|codec| !codec.is_empty()).for_each(|codec| linker.import(codec));
         linker.text += &declarations(&self.bindings);
         for accessor in self.bindings.iter().filter_map(Binding::accessor) {
             linker.text += "\n";

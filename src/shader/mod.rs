@@ -3,6 +3,7 @@
 
 mod binding;
 mod check;
+mod codec;
 mod glue;
 mod kernel;
 mod link;
@@ -12,6 +13,6 @@ pub use binding::{Access, Binding, Group, Resource, in_group, storage_buffers};
 pub use check::{Location, explain};
 pub use kernel::{
     CHANGED_SUMS, Extras, Fixed, RuleKernel, SumOf, fixed, page_bindings, request_binding,
-    rule_kernel,
+    rule_kernel, update_exchange,
 };
 pub use link::Shader;

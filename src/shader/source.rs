@@ -1,12 +1,15 @@
-//! The WGSL files of the passes, by the names that `// #import` uses.
+//! The WGSL files of the passes and the codecs, by the names that `// #import` uses.
 
 macro_rules! sources {
-    ($($name:literal),+ $(,)?) => {
+    ($($name:literal),+; $($format:literal),+) => {
         /// A file's text.
         pub(crate) fn source(name: &str) -> Option<&'static str> {
             match name {
                 $($name => {
                     Some(include_str!(concat!("../../shaders/passes/", $name, ".wgsl")))
+                })+
+                $($format => {
+                    Some(include_str!(concat!("../../shaders/formats/", $format, ".wgsl")))
                 })+
                 _ => None,
             }
@@ -34,5 +37,9 @@ sources!(
     "table",
     "tree",
     "update",
-    "wide",
+    "wide";
+    "bf16",
+    "decades",
+    "f16",
+    "noise"
 );

@@ -11,6 +11,7 @@ mod dropped;
 mod equivalence;
 mod errors;
 mod facts;
+mod formats;
 mod golden;
 mod large;
 mod learning;

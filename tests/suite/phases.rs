@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use std::ops::Range;
 use wgpu_optim::Pass;
+use wgpu_optim::internals::Formats;
 use wgpu_optim::internals::geometry::Transport;
 use wgpu_optim::internals::phases::{Asked, Phase, Summed, Work, phases};
 use wgpu_optim::internals::placement::BufferId;
@@ -28,9 +29,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A dispatch of a kernel; where its elements are is nothing to its phases.
 fn dispatch(kernel: usize) -> Dispatch {
-    let window = Window { buffer: BufferId::Params(0), offset: 0, size: 0 };
+    let window = Window { buffer: BufferId::Params(0), start: 0, end: 0 };
     let (pieces, transport) = (Vec::new(), Transport::Scalar);
-    Dispatch { kernel, page: 0, transport, windows: [window; 3], pieces, grid: [1, 1] }
+    let formats = Formats::f32(1);
+    let windows = [window; 3];
+    Dispatch { kernel, page: 0, class: 0, formats, transport, windows, pieces, grid: [1, 1] }
 }
 
 impl Step {

@@ -5,21 +5,40 @@ use crate::common::limits::DEFAULTS;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use wgpu_optim::internals::geometry::{BLOCK, Transport};
+use wgpu_optim::internals::kernels::Class;
 use wgpu_optim::internals::limits::Limits;
 use wgpu_optim::internals::pages::Slot;
 use wgpu_optim::internals::placement::{BufferId, Layout, ParamSpec, Place};
 use wgpu_optim::internals::plan::{Dispatch, Piece, plan};
+use wgpu_optim::internals::{Codec, Formats};
+use wgpu_optim::{Adam, DynRule, Format, Rounding, Storage};
 
-/// Parameters: length, kernel, group, and a choice of placement.
-fn model() -> impl Strategy<Value = Vec<(u64, usize, u32, u8)>> {
+/// A parameter: length, kernel, group, a choice of placement, and one of storage.
+type Chosen = (u64, usize, u32, u8, usize);
+
+fn model() -> impl Strategy<Value = Vec<Chosen>> {
     let len = prop_oneof![0u64..6, 250u64..260, 0u64..20_000];
-    prop::collection::vec((len, 0usize..3, 0u32..5, 0u8..4), 0..24)
+    prop::collection::vec((len, 0usize..3, 0u32..5, 0u8..4, 0usize..5), 0..24)
+}
+
+/// The storage that is chosen from.
+fn formats() -> [Formats; 5] {
+    let adam: Box<dyn DynRule> = Adam::default().into();
+    let storages = [
+        Storage::f32(),
+        Storage::bf16(Rounding::Nearest).grads(Format::F32),
+        Storage::bf16(Rounding::Remainder),
+        Storage::f32().grads(Format::F16).state("exp_avg", Format::Bf16),
+        Storage::f16(Rounding::Master).states(Format::Block8).min_block8(0),
+    ];
+    storages.map(|storage| Formats::of(&storage, adam.as_ref()))
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
     (0u64..40, 0u64..60, 1u64..9, 4u32..9).prop_map(|(binding, buffer, workgroups, alignment)| {
         Limits {
-            max_storage_buffer_binding_size: 2048 + binding * 1000,
+            // What an 8-bit state needs at the largest alignment, and more.
+            max_storage_buffer_binding_size: (67_000 << alignment >> 8) + binding * 1000,
             max_buffer_size: 1024 + buffer * 1111,
             max_compute_workgroups_per_dimension: workgroups,
             min_storage_buffer_offset_alignment: 1 << alignment,
@@ -29,32 +48,36 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 /// Places by choice: the arena, a pool for both arrays, a buffer for each array, or buffers alone.
-fn specs(model: &[(u64, usize, u32, u8)]) -> (Vec<ParamSpec>, Vec<u64>) {
+fn specs(model: &[Chosen]) -> (Vec<ParamSpec>, Vec<u64>) {
     let mut sizes = vec![0; 3];
     let mut specs = Vec::new();
-    for (i, &(len, kernel, _, choice)) in model.iter().enumerate() {
-        let mut take = |buffer: usize, gap: u64| {
-            let offset = sizes[buffer] + 4 * gap;
-            sizes[buffer] = offset + 4 * len;
+    for (i, &(len, kernel, _, choice, storage)) in model.iter().enumerate() {
+        let formats = formats()[storage];
+        let mut take = |buffer: usize, gap: u64, codec: Codec| {
+            let start: u64 = sizes[buffer];
+            let offset = start.next_multiple_of(codec.bytes(1)) + codec.bytes(gap);
+            sizes[buffer] = offset + codec.bytes(len);
             Place { buffer, offset }
         };
+        let Formats { param, grad, .. } = formats;
         let places = match choice {
             0 => None,
-            1 => Some([take(0, 1), take(0, 0)]),
-            2 => Some([take(1, 0), take(2, 3)]),
+            1 => Some([take(0, 1, param), take(0, 0, grad)]),
+            2 => Some([take(1, 0, param), take(2, 3, grad)]),
             _ => {
-                sizes.extend([4 * len, 4 * len]);
+                sizes.extend([param.bytes(len), grad.bytes(len)]);
                 let last = sizes.len() - 1;
                 Some([last - 1, last].map(|buffer| Place { buffer, offset: 0 }))
             }
         };
-        specs.push(ParamSpec { name: i.to_string(), len, kernel, places });
+        let class = Class { index: 5 * kernel + storage, formats };
+        specs.push(ParamSpec { name: i.to_string(), len, kernel, class, noise_key: 0, places });
     }
-    (specs, sizes)
+    (specs, sizes.into_iter().map(|size| size.next_multiple_of(4)).collect())
 }
 
 /// The coefficient slot of a parameter; some take no part.
-fn slot(&(_, kernel, index, _): &(u64, usize, u32, u8)) -> Option<Slot> {
+fn slot(&(_, kernel, index, ..): &Chosen) -> Option<Slot> {
     (index < 4).then_some(Slot { kernel, page: index as usize / 2, index: index % 2 })
 }
 
@@ -62,13 +85,18 @@ fn slot(&(_, kernel, index, _): &(u64, usize, u32, u8)) -> Option<Slot> {
 /// it, its number of elements, and where it starts in the windows, in elements.
 fn blocks_of(dispatch: &Dispatch) -> Vec<(&Piece, u64, u64, [u64; 3])> {
     const FIRST_ROW: u32 = 7;
-    let words: Vec<_> = dispatch.piece_words(FIRST_ROW, |piece| [piece.param as u32, 1]).collect();
+    let sums = |piece: &Piece| [piece.param as u32, 1];
+    let words: Vec<_> = dispatch.piece_words(FIRST_ROW, sums, |param| param as u32 + 9).collect();
     assert_eq!(words.len(), dispatch.pieces.len());
     let mut blocks = Vec::new();
     for (piece, words) in dispatch.pieces.iter().zip(words) {
         assert_eq!(words.row, FIRST_ROW + blocks.len() as u32);
         assert_eq!((u64::from(words.len), words.slot), (piece.len, piece.slot));
-        assert_eq!([words.partial, words.tensor], [piece.param as u32, 1]);
+        assert_eq!(
+            [words.partial, words.tensor, words.key - 9],
+            [piece.param as u32, 1, piece.param as u32]
+        );
+        assert_eq!(u64::from(words.first_block), piece.first / BLOCK);
         let starts = [words.params, words.grads, words.states];
         for first in (0..piece.blocks()).map(|block| BLOCK * block) {
             let live = BLOCK.min(piece.len - first);
@@ -85,26 +113,31 @@ proptest! {
     #[test]
     fn every_element_is_updated_once_within_the_limits(model in model(), limits in limits()) {
         let (specs, sizes) = specs(&model);
-        let layout = Layout::new(&limits).with(&specs, |buffer| sizes[buffer], 3).expect("disjoint");
+        let layout = Layout::new(&limits).with(&specs, |buffer| sizes[buffer], 15).expect("disjoint");
         let slots: Vec<_> = model.iter().map(slot).collect();
         let dispatches = plan(&layout, &slots, &limits);
-        let size_of = |kernel: usize, buffer: BufferId| match buffer {
+        let size_of = |dispatch: &Dispatch, buffer: BufferId, codec: Codec| match buffer {
             BufferId::Caller(n) => sizes[n],
-            BufferId::Params(n) | BufferId::Grads(n) => 4 * layout.arena[n],
-            BufferId::States(n) => 4 * layout.states[kernel][n],
+            BufferId::Params(n) => layout.arena[n].1[0].bytes(layout.arena[n].0),
+            BufferId::Grads(n) => layout.arena[n].1[1].bytes(layout.arena[n].0),
+            BufferId::States(n) => codec.bytes(layout.states[dispatch.class][n]),
         };
-        let own = layout.arena.iter().chain(layout.states.iter().flatten());
+        let arena = layout.arena.iter().map(|(len, _)| len);
+        let own = arena.chain(layout.states.iter().flatten());
         prop_assert!(own.clone().all(|len| len.is_multiple_of(BLOCK)));
         prop_assert!(own.into_iter().all(|len| 4 * len <= limits.max_buffer_size));
 
         // Which elements of each parameter and of each buffer were reached.
         let mut reached = HashMap::new();
         for dispatch in &dispatches {
-            for window in dispatch.windows {
-                let alignment = limits.min_storage_buffer_offset_alignment;
-                prop_assert!(window.offset.is_multiple_of(alignment));
-                prop_assert!(window.size <= limits.max_storage_buffer_binding_size);
-                prop_assert!(window.offset + window.size <= size_of(dispatch.kernel, window.buffer));
+            for (window, codecs) in dispatch.windows.iter().zip(dispatch.formats.of_windows()) {
+                for &codec in codecs {
+                    let [offset, size] = window.bytes(codec);
+                    prop_assert!(offset.is_multiple_of(limits.min_storage_buffer_offset_alignment));
+                    prop_assert!(size <= limits.max_storage_buffer_binding_size);
+                    prop_assert!(size.is_multiple_of(4));
+                    prop_assert!(offset + size <= size_of(dispatch, window.buffer, codec));
+                }
             }
             let [x, y] = dispatch.grid.map(u64::from);
             prop_assert!(x.max(y) <= limits.max_compute_workgroups_per_dimension);
@@ -116,8 +149,7 @@ proptest! {
                 for lane in 0..live {
                     *reached.entry(("param", piece.param, piece.first + first + lane)).or_insert(0) += 1;
                     for (k, window) in dispatch.windows.iter().enumerate() {
-                        let byte = window.offset + 4 * (at[k] + lane);
-                        prop_assert!(byte + 4 <= window.offset + window.size);
+                        prop_assert!(window.start + at[k] + lane < window.end);
                     }
                     // The element of the buffer is the element of the parameter.
                     let placement = &layout.params[piece.param];
@@ -125,8 +157,8 @@ proptest! {
                         let element = piece.first + first + lane;
                         let span = spans.iter().find(|s| (s.first..s.first + s.len).contains(&element)).expect("a span");
                         prop_assert_eq!(span.buffer, dispatch.windows[k].buffer);
-                        let byte = dispatch.windows[k].offset + 4 * (at[k] + lane);
-                        prop_assert_eq!(byte, 4 * (span.start + element - span.first));
+                        let found = dispatch.windows[k].start + at[k] + lane;
+                        prop_assert_eq!(found, span.start + element - span.first);
                     }
                 }
                 if dispatch.transport == Transport::Vec4 {
@@ -134,6 +166,11 @@ proptest! {
                     prop_assert!(at.iter().all(|at| at.is_multiple_of(4)));
                     prop_assert!(owned || (piece.len % 4 == 0));
                 }
+                // Where words may be two threads', that is known.
+                let Formats { param, grad, .. } = dispatch.formats;
+                let halves = [param, grad].map(|codec| codec.bytes(1) == 2);
+                let odd = (0..2).any(|k| halves[k] && piece.starts[k] % 2 == 1);
+                prop_assert!(!odd || dispatch.transport == Transport::Shared);
             }
         }
         for (param, spec) in specs.iter().enumerate() {
@@ -153,7 +190,8 @@ const FIRST: Option<Slot> = Some(Slot { kernel: 0, page: 0, index: 0 });
 
 /// One spec in the arena.
 fn arena(len: u64) -> Vec<ParamSpec> {
-    vec![ParamSpec { name: "w".into(), len, kernel: 0, places: None }]
+    let class = Class { index: 0, formats: formats()[0] };
+    vec![ParamSpec { name: "w".into(), len, kernel: 0, class, noise_key: 0, places: None }]
 }
 
 /// A billion elements on a device with default limits: several windows in several buffers, none of
@@ -162,7 +200,7 @@ fn arena(len: u64) -> Vec<ParamSpec> {
 fn a_billion_elements_take_windows_and_buffers() {
     let len = 1 << 30;
     let layout = Layout::new(&DEFAULTS).with(&arena(len), |_| 0, 1).expect("laid out");
-    assert_eq!(layout.arena, vec![64 << 20; 16]);
+    assert_eq!(layout.arena, vec![(64 << 20, [Codec::F32; 2]); 16]);
     let dispatches = plan(&layout, &[FIRST], &DEFAULTS);
     assert!(dispatches.iter().all(|d| d.transport == Transport::Vec4));
     assert_eq!(dispatches.iter().map(Dispatch::blocks).sum::<u64>(), len / BLOCK);

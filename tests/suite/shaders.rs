@@ -7,12 +7,13 @@ use naga::valid::{
     Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
 };
 use naga::{Module, ShaderStage};
-use wgpu_optim::DynRule;
 use wgpu_optim::internals::geometry::{Exchange, Transport};
 use wgpu_optim::internals::pages::Slots;
 use wgpu_optim::internals::{
-    Extras, Fixed, Group, RuleKernel, Shader, SumOf, fixed, rule_kernel, storage_buffers,
+    Codec, Extras, Fixed, Formats, Group, RuleKernel, Shader, SumOf, fixed, rule_kernel,
+    storage_buffers,
 };
+use wgpu_optim::{Adam, DynRule, Format, LAMB, Rounding, Storage};
 
 /// Everything that an update may do beside updating, in every combination.
 fn extras() -> impl Iterator<Item = Extras> {
@@ -33,18 +34,62 @@ fn reached() -> impl Iterator<Item = (Transport, Slots)> {
     Transport::ALL.into_iter().flat_map(with)
 }
 
-/// Every kernel of a rule.
+/// Every kernel of a rule with all in f32.
 fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
+    let formats = Formats::f32(rule.states().len());
     let mut kernels = Vec::new();
-    for (transport, slots) in reached() {
+    for (transport, slots) in reached().filter(|(transport, _)| *transport != Transport::Shared) {
         for extras in extras() {
-            let of = |shared| RuleKernel::Update { transport, slots, shared, extras };
+            let of = |shared| RuleKernel::Update { transport, slots, shared, extras, formats };
             kernels.extend([false, true].map(of));
         }
         if !rule.sums().is_empty() {
             for exchange in Exchange::ALL {
-                let of = |clamp| RuleKernel::Sum { transport, slots, clamp, exchange };
+                let of = |clamp| RuleKernel::Sum { transport, slots, clamp, exchange, formats };
                 kernels.extend([false, true].map(of));
+            }
+        }
+    }
+    kernels
+}
+
+/// Every way to keep a parameter, with every format of gradients and states.
+fn storages() -> Vec<Storage> {
+    const SEED: u32 = 1;
+    let kept = [
+        Storage::f32(),
+        Storage::f16(Rounding::Nearest),
+        Storage::f16(Rounding::Master),
+        Storage::f16(Rounding::Kahan),
+        Storage::bf16(Rounding::Nearest),
+        Storage::bf16(Rounding::Stochastic { seed: SEED }),
+        Storage::bf16(Rounding::Master),
+        Storage::bf16(Rounding::Remainder),
+        Storage::bf16(Rounding::Kahan),
+    ];
+    let formats = [Format::F32, Format::F16, Format::Bf16, Format::Block8];
+    let with = |storage: &Storage| {
+        let of = |grads, states| storage.clone().grads(grads).states(states).min_block8(0);
+        let each = |grads| formats.map(|states| of(grads, states));
+        formats[..3].iter().flat_map(|&grads| each(grads)).collect::<Vec<_>>()
+    };
+    kept.iter().flat_map(with).collect()
+}
+
+/// The kernels of a rule in every format, with all and with nothing beside.
+fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
+    let slots = Slots::One;
+    let statistics = Some(Exchange::Memory);
+    let all = Extras { clamp: true, skip: true, zero_grad: true, statistics };
+    let (clamp, exchange) = (true, Exchange::Subgroups);
+    let mut kernels = Vec::new();
+    for formats in storages().iter().map(|storage| Formats::of(storage, rule)) {
+        for transport in Transport::ALL {
+            for (shared, extras) in [(false, Extras::default()), (true, all)] {
+                kernels.push(RuleKernel::Update { transport, slots, shared, extras, formats });
+            }
+            if !rule.sums().is_empty() {
+                kernels.push(RuleKernel::Sum { transport, slots, clamp, exchange, formats });
             }
         }
     }
@@ -63,14 +108,20 @@ fn named(kernel: Fixed) -> (String, Shader) {
 
 /// What is dispatched once a step, or less often, and may loop.
 fn small_shaders() -> impl Iterator<Item = (String, Shader)> {
-    let tables = [false, true].map(|tensors| Fixed::Table { tensors });
-    tables.into_iter().chain([Fixed::Gather, Fixed::Decide, Fixed::Grow]).map(named)
+    let tables = [false, true]
+        .into_iter()
+        .flat_map(|tensors| [false, true].map(|origins| Fixed::Table { tensors, origins }));
+    tables.chain([Fixed::Gather, Fixed::Decide, Fixed::Grow]).map(named)
 }
 
 /// The kernels over blocks that are the same for every rule: those that measure, and those that add
 /// up.
 fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
-    let measure = |transport| Exchange::ALL.map(|exchange| Fixed::Measure { transport, exchange });
+    let codecs = [Codec::F32, Codec::F16, Codec::Bf16];
+    let measure = move |transport| {
+        let of = move |exchange| codecs.map(|codec| Fixed::Measure { transport, exchange, codec });
+        Exchange::ALL.map(of).into_iter().flatten()
+    };
     let measures = Transport::ALL.into_iter().flat_map(measure);
     let sums = (1..=4).map(SumOf::Sums).chain([SumOf::Measures]).map(Fixed::AddUp);
     measures.chain(sums).map(named)
@@ -88,6 +139,19 @@ fn shaders() -> impl Iterator<Item = (String, Shader)> {
         kernels.into_iter().map(link)
     };
     fixed_shaders().chain(variants().into_iter().flat_map(of_rule))
+}
+
+/// The kernels of two rules in every format: one without sums and one with.
+fn stored_shaders() -> impl Iterator<Item = (String, Shader)> {
+    let rules: [Box<dyn DynRule>; 2] = [Adam::default().into(), LAMB::default().into()];
+    rules.into_iter().flat_map(|rule| {
+        let kernels = stored_kernels(rule.as_ref());
+        let link = move |kernel| {
+            let name = format!("{} {kernel:?}", label(rule.as_ref()));
+            (name, rule_kernel(rule.as_ref(), kernel, &DEFAULTS).expect("linked"))
+        };
+        kernels.into_iter().map(link)
+    })
 }
 
 /// Parses and validates a shader, with its constants' values in place and without special
@@ -178,11 +242,47 @@ fn every_shader_validates_and_translates() {
     }
 }
 
+#[test]
+fn every_format_validates_and_translates() {
+    for (name, shader) in stored_shaders() {
+        check_translations(&name, &shader);
+    }
+}
+
+/// What is not asked for is in no kernel: one in f32 has no word of codecs.
+#[test]
+fn kernels_in_f32_know_nothing_of_formats() {
+    for (name, shader) in shaders() {
+        for word in ["halves", "exact", "Scales", "noise", "origins", "decode", "encode"] {
+            let is_halves = format!("{name}").contains("codec: F16")
+                || format!("{name}").contains("codec: Bf16");
+            assert!(is_halves || !shader.text.contains(word), "{name} has `{word}`");
+        }
+    }
+}
+
+/// Adam with an exact master, 8-bit states and statistics, which is the most that it binds.
+#[test]
+fn adam_in_8_bits_with_statistics_fits_default_limits() {
+    let storage = Storage::bf16(Rounding::Remainder).states(Format::Block8);
+    let rule = Adam::default();
+    let extras = Extras { statistics: Some(Exchange::Subgroups), skip: true, ..Extras::default() };
+    let kernel = RuleKernel::Update {
+        transport: Transport::Vec4,
+        slots: Slots::Many,
+        shared: false,
+        extras,
+        formats: Formats::of(&storage, &rule),
+    };
+    let shader = rule_kernel(&rule, kernel, &DEFAULTS).expect("linked");
+    assert_eq!(storage_buffers(&shader.bindings), DEFAULTS.max_storage_buffers_per_shader_stage);
+}
+
 /// Kernels over blocks are without loops: naga adds a counter to each, and drivers get no hint to
 /// unroll.
 #[test]
 fn no_shader_loops() {
-    for (name, shader) in shaders() {
+    for (name, shader) in shaders().chain(stored_shaders()) {
         for keyword in ["for", "while", "loop"] {
             let words = shader.text.lines().map(|l| l.split("//").next().unwrap_or_default());
             let found = words

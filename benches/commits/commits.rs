@@ -2,7 +2,8 @@
 //! device. `scripts/compare-speed` builds this program with both and runs it.
 //!
 //! A line for each case: times of the commit and of the working tree, and the median of the
-//! rounds' ratios with its quartiles. Arguments: a text that the names of cases contain.
+//! rounds' ratios with its quartiles. Arguments: a text that the names of cases contain. (It is not
+//! called `main.rs`, since Cargo would take that for a bench.)
 
 mod cases;
 mod gpu;
@@ -14,7 +15,8 @@ use cases::{Case, NEW, OLD};
 use stats::{median, quantile};
 use std::time::{Duration, Instant};
 
-/// The most and the fewest rounds of a case, and the time after which only the fewest are completed.
+/// The most and the fewest rounds of a case, and the time after which only the fewest are
+/// completed.
 const ROUNDS: usize = 101;
 const LEAST_ROUNDS: usize = 15;
 const ENOUGH: Duration = Duration::from_secs(4);

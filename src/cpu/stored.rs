@@ -1,0 +1,169 @@
+//! An array on the CPU, in the engine's own type or as its format stores it.
+
+use crate::layout::geometry::BLOCK;
+use crate::model::Codec;
+use crate::rule::Real;
+use ndarray::{Array1, ArrayView1, CowArray, Ix1};
+
+/// The elements of an array.
+#[derive(Debug)]
+pub(super) enum Stored<T> {
+    /// Numbers of the engine's own type, where f32 is asked for.
+    Plain(Array1<T>),
+    /// So many elements as a codec stores them.
+    Coded(Codec, Vec<u8>, usize),
+}
+
+const CONTIGUOUS: &str = "one-dimensional arrays that were made here are contiguous";
+
+impl<T: Real> Stored<T> {
+    /// So many elements of one value.
+    pub fn new(codec: Codec, len: usize, value: f64) -> Self {
+        if codec == Codec::F32 {
+            return Self::Plain(Array1::from_elem(len, T::from_f64(value)));
+        }
+        let mut bytes = Vec::new();
+        codec.encode(&vec![value as f32; len], &mut bytes);
+        Self::Coded(codec, bytes, len)
+    }
+
+    /// The elements; a copy if they are not of the engine's own type.
+    pub fn values(&self) -> CowArray<'_, T, Ix1> {
+        match self {
+            Self::Plain(values) => values.view().into(),
+            Self::Coded(codec, bytes, len) => {
+                let mut values = vec![T::default(); *len];
+                View::Coded(*codec, bytes).read(0, &mut values);
+                Array1::from(values).into()
+            }
+        }
+    }
+
+    /// Sets all elements.
+    pub fn set(&mut self, values: &[T]) {
+        match self {
+            Self::Plain(own) => own.assign(&ArrayView1::from(values)),
+            Self::Coded(codec, bytes, _) => {
+                bytes.clear();
+                codec.encode(&to_f32(values), bytes);
+            }
+        }
+    }
+
+    /// Sets all elements as they are stored.
+    pub fn set_bytes(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Plain(values) => {
+                let mut decoded = Vec::new();
+                Codec::F32.decode(bytes, values.len(), &mut decoded);
+                for (value, x) in values.iter_mut().zip(decoded) {
+                    *value = T::from_f64(x.into());
+                }
+            }
+            Self::Coded(_, own, _) => own.copy_from_slice(bytes),
+        }
+    }
+
+    /// The elements as they are stored, or, of the engine's own type, as f32.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Plain(values) => {
+                let mut bytes = Vec::new();
+                let values: Vec<_> = values.iter().map(|x| x.to_f64() as f32).collect();
+                Codec::F32.encode(&values, &mut bytes);
+                bytes
+            }
+            Self::Coded(_, bytes, _) => bytes.clone(),
+        }
+    }
+
+    /// The elements in chunks of so many, whole blocks.
+    pub fn chunks_mut(&mut self, len: usize) -> Box<dyn Iterator<Item = ViewMut<'_, T>> + '_> {
+        match self {
+            Self::Plain(values) => {
+                let values = values.as_slice_mut().expect(CONTIGUOUS);
+                Box::new(values.chunks_mut(len).map(ViewMut::Plain))
+            }
+            Self::Coded(codec, bytes, _) => {
+                let codec = *codec;
+                let size = codec.bytes(len as u64) as usize;
+                Box::new(bytes.chunks_mut(size).map(move |bytes| ViewMut::Coded(codec, bytes)))
+            }
+        }
+    }
+
+    /// The same to read.
+    pub fn chunks(&self, len: usize) -> Box<dyn Iterator<Item = View<'_, T>> + '_> {
+        match self {
+            Self::Plain(values) => {
+                Box::new(values.as_slice().expect(CONTIGUOUS).chunks(len).map(View::Plain))
+            }
+            Self::Coded(codec, bytes, _) => {
+                let size = codec.bytes(len as u64) as usize;
+                Box::new(bytes.chunks(size).map(|bytes| View::Coded(*codec, bytes)))
+            }
+        }
+    }
+}
+
+fn to_f32<T: Real>(values: &[T]) -> Vec<f32> {
+    values.iter().map(|x| x.to_f64() as f32).collect()
+}
+
+/// Consecutive elements of an array, from the start of a block on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum View<'a, T> {
+    Plain(&'a [T]),
+    Coded(Codec, &'a [u8]),
+}
+
+impl<T: Real> View<'_, T> {
+    /// Copies the elements from this one on, the first of a block.
+    pub fn read(self, first: usize, values: &mut [T]) {
+        match self {
+            Self::Plain(own) => values.copy_from_slice(&own[first..first + values.len()]),
+            Self::Coded(codec, bytes) => {
+                let mut decoded = Vec::with_capacity(values.len());
+                codec.decode(&bytes[start(codec, first)..], values.len(), &mut decoded);
+                for (value, x) in values.iter_mut().zip(decoded) {
+                    *value = T::from_f64(f64::from(x));
+                }
+            }
+        }
+    }
+}
+
+/// The same to change.
+#[derive(Debug)]
+pub(super) enum ViewMut<'a, T> {
+    Plain(&'a mut [T]),
+    Coded(Codec, &'a mut [u8]),
+}
+
+impl<T: Real> ViewMut<'_, T> {
+    pub fn view(&self) -> View<'_, T> {
+        match self {
+            Self::Plain(values) => View::Plain(values),
+            Self::Coded(codec, bytes) => View::Coded(*codec, bytes),
+        }
+    }
+
+    /// Changes the elements from this one on, the first of a block.
+    pub fn write(&mut self, first: usize, values: &[T]) {
+        match self {
+            Self::Plain(own) => own[first..first + values.len()].copy_from_slice(values),
+            Self::Coded(codec, bytes) => {
+                let mut encoded = Vec::new();
+                codec.encode(&to_f32(values), &mut encoded);
+                let start = start(*codec, first);
+                bytes[start..start + encoded.len()].copy_from_slice(&encoded);
+            }
+        }
+    }
+}
+
+/// The byte where an element starts, the first of a block.
+fn start(codec: Codec, first: usize) -> usize {
+    debug_assert!(first.is_multiple_of(BLOCK as usize), "{first} starts no block");
+    codec.bytes(first as u64) as usize
+}

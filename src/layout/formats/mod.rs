@@ -1,0 +1,166 @@
+//! Formats as codecs over words: how many bytes elements take, and what they are on the host. Each
+//! codec has a twin in `shaders/formats`.
+
+pub mod block8;
+pub mod half;
+pub mod noise;
+
+use crate::layout::geometry::{BLOCK, ELEMENT_BYTES};
+use crate::model::{Codec, Formats, Keeping};
+use block8::Code;
+
+/// Bytes of a block in 8 bits: its scale, then a byte an element.
+pub const BLOCK8_BYTES: u64 = ELEMENT_BYTES + BLOCK;
+
+/// Bytes of a word, in which storage is bound, copied and sized.
+pub const WORD_BYTES: u64 = 4;
+
+impl Codec {
+    /// Bytes that so many elements take, and the offset of the element of this index. Elements of 8
+    /// bits come in whole blocks.
+    pub fn bytes(self, elements: u64) -> u64 {
+        match self {
+            Self::F32 => elements * ELEMENT_BYTES,
+            Self::F16 | Self::Bf16 | Self::I16 => elements * HALF_BYTES,
+            Self::Block8 { .. } => elements.div_ceil(BLOCK) * BLOCK8_BYTES,
+        }
+    }
+
+    /// What offsets in bytes are a multiple of.
+    pub fn alignment(self) -> u64 {
+        if self.is_half() { HALF_BYTES } else { WORD_BYTES }
+    }
+
+    /// A multiple of elements at which a binding may start, where bindings start at multiples of
+    /// so many bytes, a power of two.
+    pub fn elements_aligned(self, alignment: u64) -> u64 {
+        match self {
+            // 260 bytes are four times an odd number.
+            Self::Block8 { .. } => BLOCK * (alignment / WORD_BYTES).max(1),
+            codec => alignment.div_ceil(codec.bytes(1)),
+        }
+    }
+
+    /// The index of the element at a byte.
+    pub fn element_at(self, byte: u64) -> u64 {
+        match self {
+            Self::Block8 { .. } => byte / BLOCK8_BYTES * BLOCK,
+            codec => byte / codec.bytes(1),
+        }
+    }
+
+    /// Appends elements as they are stored, from the start of a block on if they are of 8 bits.
+    pub fn encode(self, values: &[f32], out: &mut Vec<u8>) {
+        let halves = |out: &mut Vec<u8>, of: fn(f32) -> u16| {
+            out.extend(values.iter().flat_map(|&x| of(x).to_le_bytes()));
+        };
+        match self {
+            Self::F32 => out.extend_from_slice(bytemuck::cast_slice(values)),
+            Self::F16 => halves(out, half::to_f16),
+            Self::Bf16 => halves(out, half::to_bf16),
+            Self::I16 => halves(out, |x| x as i16 as u16),
+            Self::Block8 { signed } => {
+                values.chunks(BLOCK as usize).for_each(|block| {
+                    let (scale, codes) = encode_block(Code { signed }, block);
+                    out.extend(scale.to_le_bytes());
+                    out.extend(codes);
+                });
+            }
+        }
+    }
+
+    /// Appends so many elements that are stored in these bytes.
+    pub fn decode(self, bytes: &[u8], count: usize, out: &mut Vec<f32>) {
+        let halves = |out: &mut Vec<f32>, of: fn(u16) -> f32| {
+            let pairs = bytes.chunks_exact(HALF_BYTES as usize).take(count);
+            out.extend(pairs.map(|pair| of(u16::from_le_bytes([pair[0], pair[1]]))));
+        };
+        match self {
+            Self::F32 => {
+                let words = bytes.chunks_exact(WORD_BYTES as usize).take(count);
+                out.extend(
+                    words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])),
+                );
+            }
+            Self::F16 => halves(out, half::from_f16),
+            Self::Bf16 => halves(out, half::from_bf16),
+            Self::I16 => halves(out, |x| f32::from(x as i16)),
+            Self::Block8 { signed } => {
+                let end = out.len() + count;
+                for block in bytes.chunks(BLOCK8_BYTES as usize) {
+                    let (scale, codes) = block.split_at(WORD_BYTES as usize);
+                    let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+                    let left = end - out.len();
+                    out.extend(
+                        codes.iter().take(left).map(|&code| Code { signed }.decode(code, scale)),
+                    );
+                }
+            }
+        }
+    }
+}
+
+const HALF_BYTES: u64 = 2;
+
+/// A block's scale, and its codes, padded by 0 to a whole block.
+fn encode_block(code: Code, block: &[f32]) -> (f32, Vec<u8>) {
+    let finite = block.iter().map(|x| x.abs()).filter(|x| x.is_finite());
+    let largest = finite.fold(0.0, f32::max);
+    let scale = if largest < block8::MIN_SCALE { 0.0 } else { largest };
+    let mut codes: Vec<_> = block.iter().map(|&x| code.encode(x, scale)).collect();
+    codes.resize(BLOCK as usize, 0);
+    (scale, codes)
+}
+
+impl Formats {
+    /// The codecs of the arrays that a dispatch binds windows of: the parameter's, the gradient's,
+    /// and all states', which share a window.
+    pub fn of_windows(&self) -> [&[Codec]; 3] {
+        [
+            std::slice::from_ref(&self.param),
+            std::slice::from_ref(&self.grad),
+            self.states.as_slice(),
+        ]
+    }
+
+    /// What a 16-bit parameter and what is kept beside it are for an f32: the parameter's value as
+    /// it is stored, and the kept number.
+    pub fn split(&self, x: f32, random: u32) -> (f32, f32) {
+        let rounded = self.param.rounded(x);
+        match self.keeping {
+            Keeping::Nothing => (rounded, 0.0),
+            Keeping::Chance => (half::from_bf16(half::to_bf16_by_chance(x, random)), 0.0),
+            Keeping::Master => (rounded, x),
+            Keeping::Remainder => {
+                let (high, low) = half::split(x);
+                (half::from_bf16(high), f32::from(low))
+            }
+            // Beyond the format's largest nothing is left to keep.
+            Keeping::Loss if rounded.is_finite() => (rounded, x - rounded),
+            Keeping::Loss => (rounded, 0.0),
+        }
+    }
+
+    /// The f32 that a parameter stands for, with what is kept beside it.
+    pub fn join(&self, param: f32, kept: f32) -> f32 {
+        match self.keeping {
+            Keeping::Nothing | Keeping::Chance => param,
+            // Someone else has written the parameter, or no step was taken yet.
+            Keeping::Master if self.param.rounded(kept).to_bits() != param.to_bits() => param,
+            Keeping::Master => kept,
+            Keeping::Remainder => half::join((param.to_bits() >> 16) as u16, kept as i16),
+            Keeping::Loss => param + kept,
+        }
+    }
+}
+
+impl Codec {
+    /// A number as this codec stores it, by itself.
+    pub fn rounded(self, x: f32) -> f32 {
+        match self {
+            Self::F16 => half::from_f16(half::to_f16(x)),
+            Self::Bf16 => half::from_bf16(half::to_bf16(x)),
+            Self::F32 | Self::I16 | Self::Block8 { .. } => x,
+        }
+    }
+}

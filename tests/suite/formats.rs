@@ -1,0 +1,28 @@
+//! Parameters and gradients in 16 bits, states in 16 and 8: codecs bit for bit, steps against
+//! libraries and against the CPU, the same bits wherever arrays are, and no byte of others'.
+
+mod codecs;
+mod drift;
+mod golden;
+mod host;
+mod model;
+mod twins;
+
+use wgpu_optim::{Format, Rounding, Storage};
+
+/// Storage that between them has every format and every way to keep a parameter.
+fn storages() -> [Storage; 9] {
+    let bf16 = Storage::bf16;
+    [
+        bf16(Rounding::Remainder),
+        bf16(Rounding::Stochastic { seed: 7 }).grads(Format::F32).states(Format::Block8),
+        Storage::f16(Rounding::Kahan).states(Format::Bf16),
+        Storage::f32().states(Format::Block8),
+        Storage::f16(Rounding::Master).grads(Format::Bf16).states(Format::F16),
+        bf16(Rounding::Nearest),
+        Storage::f32().grads(Format::F16),
+        bf16(Rounding::Master).states(Format::Block8),
+        bf16(Rounding::Kahan).grads(Format::F32),
+    ]
+    .map(|storage| storage.min_block8(0))
+}

@@ -1,0 +1,252 @@
+//! Every rule in every storage: the same bits wherever its arrays are, and the CPU's within a
+//! rounding.
+
+use super::model::{Model, PLACEMENTS, Placement, name, twin};
+use super::storages;
+use crate::common::gpu::Gpu;
+use crate::common::random::Random;
+use wgpu_optim::internals::{Codec, Formats, Keeping};
+use wgpu_optim::wgpu;
+use wgpu_optim::{Builder, CpuOptimizer, DynRule, Format, Rounding, Storage, rules};
+
+/// Lengths around a word, a block and a workgroup; odd ones, so that neighbours share words.
+const LENS: [usize; 7] = [1, 3, 4, 255, 257, 1021, 2048];
+
+const STEPS: usize = 3;
+
+/// Numbers that the format has, since a copy to a buffer sets no master.
+fn rounded(codec: Codec, arrays: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    arrays.into_iter().map(|array| array.iter().map(|&x| codec.rounded(x)).collect()).collect()
+}
+
+fn random_arrays(random: &mut Random, lens: &[usize]) -> Vec<Vec<f32>> {
+    lens.iter().map(|&len| random.wide_vec(len, 1e-3, 3.0)).collect()
+}
+
+/// The names of all states, with what is kept beside parameters.
+fn states(rule: &dyn DynRule, formats: &Formats) -> Vec<&'static str> {
+    let own: Vec<_> = rule.states().iter().map(|state| state.name).collect();
+    own.into_iter().chain(formats.keeping.state()).collect()
+}
+
+/// Follows a rule in all placements; `control` is what is done around its steps.
+fn follow(
+    gpus: &[&'static Gpu],
+    lens: &[usize],
+    rule: &dyn DynRule,
+    storage: &Storage,
+    control: impl Fn(Builder) -> Builder + Copy,
+) {
+    let formats = Formats::of(storage, rule);
+    let states = states(rule, &formats);
+    let mut first: Option<Vec<_>> = None;
+    for gpu in gpus {
+        let mut of_device: Option<Vec<_>> = None;
+        for placement in PLACEMENTS {
+            let mut random = Random::new(3);
+            let mut model = Model::new(gpu, rule, storage, lens, placement, control);
+            model.set(0, &rounded(formats.param, random_arrays(&mut random, lens)));
+            let mut bits = Vec::new();
+            for _ in 0..STEPS {
+                model.set(1, &random_arrays(&mut random, lens));
+                model.step();
+                bits.push(model.bits(&states));
+            }
+            let expected = of_device.get_or_insert_with(|| bits.clone());
+            assert!(bits == *expected, "{} {storage:?}: {placement:?} differs", rule.name());
+            model.check_canaries();
+        }
+        if let (Some(first), Some(bits)) = (&first, &of_device) {
+            assert!(rule.passes().len() > 1 || first == bits, "{}: a device differs", rule.name());
+        }
+        first = first.or(of_device);
+    }
+}
+
+#[test]
+fn placement_changes_no_bit_of_any_rule_in_any_storage() {
+    for (index, rule) in rules::all().iter().enumerate() {
+        for turn in 0..3 {
+            let storage = &storages()[(3 * turn + index) % 9];
+            follow(&[Gpu::default()], &LENS, rule.as_ref(), storage, |builder| builder);
+        }
+    }
+}
+
+#[test]
+fn placement_changes_no_bit_with_control_windows_and_words_of_64_bits() {
+    let rules = rules::all();
+    let named = |name: &str| rules.iter().find(|rule| rule.name() == name).expect("a rule");
+    let control = |builder: Builder| builder.clip_grad_norm(1.0).statistics().zero_grad();
+    // Bindings so small that the last parameter takes several windows.
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 128 << 10, ..Default::default() };
+    let small: &Gpu = Box::leak(Box::new(Gpu::new(limits)));
+    let gpus = [Gpu::default(), Gpu::adapter_limits(), small];
+    for storage in storages() {
+        follow(&gpus, &[5, 70_001], named("adam").as_ref(), &storage, |builder| builder);
+        follow(&gpus[1..2], &LENS, named("sgd").as_ref(), &storage, control);
+    }
+}
+
+/// An array of the GPU's and the CPU's, decoded.
+fn decoded(codec: Codec, bytes: &[u8], len: usize) -> Vec<f32> {
+    let mut values = Vec::new();
+    codec.decode(bytes, len, &mut values);
+    values
+}
+
+/// Takes a step of both from the CPU's arrays, and compares.
+fn compare(rule: &dyn DynRule, storage: &Storage, model: &mut Model, cpu: &mut CpuOptimizer<f32>) {
+    let formats = Formats::of(storage, rule);
+    let before: Vec<_> =
+        (0..LENS.len()).map(|i| cpu.param(name(i)).expect("known").to_vec()).collect();
+    model.set(0, &before);
+    let states = states(rule, &formats);
+    for i in 0..LENS.len() {
+        for state in &states {
+            let bytes = cpu.state_bytes(name(i), state).expect("known");
+            model.optimizer.set_state_bytes(name(i), state, &bytes).expect("set");
+        }
+    }
+    model.step();
+    cpu.step().expect("stepped");
+    let label = format!("{} {storage:?}", rule.name());
+    for (i, &len) in LENS.iter().enumerate() {
+        let (found, expected) = (model.param(i), cpu.param(name(i)).expect("known"));
+        let arrays = states.iter().map(|state| {
+            let codec =
+                formats.states.as_slice()[states.iter().position(|s| s == state).expect("one")];
+            let cpu = cpu.state_bytes(name(i), state).expect("known");
+            [decoded(codec, &model.state(i, state), len), decoded(codec, &cpu, len)]
+        });
+        let arrays: Vec<_> = arrays.collect();
+        let kept = formats.kept().map(|kept| &arrays[kept]);
+        for (k, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
+            let exact = |param, side: usize| {
+                f64::from(kept.map_or(param, |kept| formats.join(param, kept[side][k])))
+            };
+            let (found, expected) = (exact(found, 0), exact(expected, 1));
+            let moved = (expected - f64::from(before[i][k])).abs();
+            // A rounding to 16 bits may go to the other neighbour.
+            let ulp = match (formats.kept(), formats.param) {
+                (Some(_), Codec::F16) => 2.0f64.powi(-20),
+                (Some(_), _) if formats.keeping == Keeping::Loss => 2.0f64.powi(-16),
+                (None, Codec::F16) => 2.0f64.powi(-10),
+                (None, Codec::Bf16) => 2.0f64.powi(-7),
+                _ => 1e-6,
+            };
+            let bound = ulp * expected.abs() + 2e-5 * moved + 1e-7;
+            let error = (found - expected).abs();
+            assert!(error <= bound, "{label} p{i}[{k}]: {found:e}, {expected:e}");
+        }
+        for (index, [found, expected]) in arrays.iter().enumerate() {
+            if Some(index) == formats.kept() {
+                continue;
+            }
+            let largest =
+                expected.chunks(256).map(|block| block.iter().fold(0.0f32, |m, x| m.max(x.abs())));
+            for (block, largest) in largest.enumerate() {
+                for k in 256 * block..(256 * block + 256).min(len) {
+                    let share = match formats.states.as_slice()[index] {
+                        Codec::F32 | Codec::I16 => 1e-5,
+                        Codec::F16 => 1.1e-3,
+                        Codec::Bf16 => 8e-3,
+                        Codec::Block8 { .. } => 0.15,
+                    };
+                    let bound = share * expected[k].abs() + 2e-6 * largest + 1e-12;
+                    let error = (found[k] - expected[k]).abs();
+                    assert!(
+                        error <= bound,
+                        "{label} state {index} p{i}[{k}]: {:e}, {:e}",
+                        found[k],
+                        expected[k]
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cpu_steps_every_rule_in_every_storage_alike() {
+    for (index, rule) in rules::all().iter().enumerate() {
+        for turn in 0..3 {
+            let storage = &storages()[(3 * turn + index + 1) % 9];
+            let mut random = Random::new(17);
+            let gpu = Gpu::default();
+            let mut model = Model::new(gpu, rule.as_ref(), storage, &LENS, Placement::Arena, |b| b);
+            let mut cpu = twin(rule.as_ref(), storage, &LENS);
+            for (i, values) in random_arrays(&mut random, &LENS).iter().enumerate() {
+                cpu.set_param(name(i), values).expect("set");
+            }
+            for _ in 0..STEPS {
+                let grads = random_arrays(&mut random, &LENS);
+                model.set(1, &grads);
+                for (i, grad) in grads.iter().enumerate() {
+                    cpu.set_grad(name(i), grad).expect("set");
+                }
+                compare(rule.as_ref(), storage, &mut model, &mut cpu);
+            }
+        }
+    }
+}
+
+/// With and without threads, and in chunks of any size, the CPU's bits are the same.
+#[cfg(feature = "rayon")]
+#[test]
+fn threads_change_no_bit_of_stored_arrays() {
+    const LEN: usize = 70_001;
+    for storage in storages() {
+        let rule = wgpu_optim::LAMB::default();
+        let mut twins = [0, 1].map(|_| twin(&rule, &storage, &[LEN]));
+        let mut random = Random::new(23);
+        let values = random.wide_vec(LEN, 1e-3, 3.0);
+        twins.iter_mut().for_each(|twin| twin.set_param("p0", &values).expect("set"));
+        for _ in 0..3 {
+            let grad = random.wide_vec(LEN, 1e-3, 3.0);
+            twins.iter_mut().for_each(|twin| twin.set_grad("p0", &grad).expect("set"));
+            let [serial, parallel] = &mut twins;
+            serial.step().expect("stepped");
+            parallel.par_step().expect("stepped");
+            for state in states(&rule, &Formats::of(&storage, &rule)) {
+                let [a, b] =
+                    [&*serial, parallel].map(|twin| twin.state_bytes("p0", state).expect("known"));
+                assert!(a == b, "{storage:?} {state}");
+            }
+            assert_eq!(serial.param("p0").expect("known"), parallel.param("p0").expect("known"));
+        }
+    }
+}
+
+/// What chance decides depends on nothing but seed, name, element and step: not on other
+/// parameters, nor on steps that were skipped.
+#[test]
+fn chances_depend_on_the_parameter_alone() {
+    let rule = wgpu_optim::SGD { lr: 1e-4, ..Default::default() };
+    let storage = |seed| Storage::bf16(Rounding::Stochastic { seed }).grads(Format::F32);
+    let values = vec![1.0; 700];
+    let run = |seed, others: &[usize], bad: bool| {
+        let lens: Vec<_> = std::iter::once(700).chain(others.iter().copied()).collect();
+        let skip = |builder: Builder| builder.skip_non_finite();
+        let gpu = Gpu::default();
+        let mut model = Model::new(gpu, &rule, &storage(seed), &lens, Placement::Arena, skip);
+        model.optimizer.set_param("p0", &values).expect("set");
+        for step in 0..4 {
+            model.optimizer.set_grad("p0", &values).expect("set");
+            if bad && step % 2 == 1 {
+                let bad = vec![f32::NAN; 700];
+                model.optimizer.set_grad("p0", &bad).expect("set");
+                model.step();
+                model.optimizer.set_grad("p0", &values).expect("set");
+            }
+            model.step();
+        }
+        model.param(0)
+    };
+    let expected = run(1, &[], false);
+    assert_eq!(run(1, &[3, 5000], false), expected);
+    assert_eq!(run(1, &[], true), expected);
+    assert_ne!(run(2, &[], false), expected);
+    let moved = expected.iter().filter(|&&x| x != 1.0).count();
+    assert!((40..500).contains(&moved), "{moved} of 700 moved");
+}
