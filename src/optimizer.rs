@@ -329,6 +329,15 @@ impl<E: Engine> Optimizer<E> {
         Ok(self.model.info(self.model.find(param)?))
     }
 
+    /// Bytes that all parameters, gradients and states take as they are stored, without padding.
+    pub fn bytes_held(&self) -> u64 {
+        let bytes = |member: &Member| {
+            let codecs = member.formats.of_windows().into_iter().flatten();
+            codecs.map(|codec| codec.bytes(member.len as u64)).sum::<u64>()
+        };
+        self.model.params.iter().map(bytes).sum()
+    }
+
     /// A parameter's handle, by which every call finds it without a lookup.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::digits::TRAIN_DIGITS;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
+use wgpu_optim::{Format, Rounding, Storage};
 
 /// Trains a small neural network on handwritten digits, once with each optimizer.
 ///
@@ -54,6 +55,14 @@ pub struct Args {
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=8192))]
     pub hidden: Vec<usize>,
 
+    /// Format of parameters and gradients
+    #[arg(long, value_name = "FORMAT", default_value = "f32")]
+    format: ParamFormat,
+
+    /// Format of the optimizer's states, of layers of 4096 parameters or more
+    #[arg(long, value_name = "FORMAT", default_value = "f32")]
+    states: StateFormat,
+
     /// Run the optimizer's steps on the CPU, even if there is a GPU
     #[arg(long)]
     pub cpu: bool,
@@ -64,12 +73,46 @@ pub struct Args {
 }
 
 impl Args {
+    /// How parameters, gradients and states are stored.
+    pub fn storage(&self) -> Storage {
+        let storage = match self.format {
+            ParamFormat::F32 => Storage::f32(),
+            ParamFormat::Bf16 => Storage::bf16(Rounding::Remainder),
+            ParamFormat::F16 => Storage::f16(Rounding::Master),
+        };
+        match self.states {
+            StateFormat::F32 => storage,
+            StateFormat::Block8 => storage.states(Format::Block8),
+        }
+    }
+
     /// The optimizers to train with, each once.
     pub fn optimizers(&self) -> Vec<OptimizerName> {
         let is_selected =
             |name: &OptimizerName| self.optimizers.is_empty() || self.optimizers.contains(name);
         OptimizerName::value_variants().iter().copied().filter(is_selected).collect()
     }
+}
+
+/// How parameters and gradients are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ParamFormat {
+    /// 32 bits
+    F32,
+    /// bfloat16, with an exact f32 master in 16 bits more
+    Bf16,
+    /// Half precision, with an f32 master
+    F16,
+}
+
+/// How states are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StateFormat {
+    /// 32 bits
+    F32,
+    /// 8 bits, with a scale for each 256
+    #[value(name = "8bit")]
+    Block8,
 }
 
 /// An optimizer to train with.
@@ -136,6 +179,14 @@ mod tests {
         assert_eq!(optimizers(&[]), OptimizerName::value_variants());
         let twice = ["--optimizer", "sgd,adam", "--optimizer", "sgd"];
         assert_eq!(optimizers(&twice), [OptimizerName::Adam, OptimizerName::Sgd]);
+    }
+
+    #[test]
+    fn storage_is_f32_by_default() {
+        let storage = |line: &[&str]| Args::parse_from([&["train"], line].concat()).storage();
+        assert_eq!(storage(&[]), Storage::f32());
+        let small = Storage::bf16(Rounding::Remainder).states(Format::Block8);
+        assert_eq!(storage(&["--format", "bf16", "--states", "8bit"]), small);
     }
 
     #[test]

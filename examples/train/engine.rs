@@ -2,17 +2,19 @@
 
 use crate::gpu::Gpu;
 use crate::network::Network;
-use wgpu_optim::{CpuOptimizer, Error, GradScaler, Optimizer, Rule, wgpu};
+use wgpu_optim::{CpuOptimizer, Error, GradScaler, Optimizer, Rule, Storage, wgpu};
 
-/// What happens around each step.
-#[derive(Clone, Copy)]
+/// What happens around each step, and how arrays are stored.
+#[derive(Clone)]
 pub struct Control {
     /// The global norm that gradients are clipped to.
     pub max_norm: f64,
     pub scaler: GradScaler,
+    pub storage: Storage,
 }
 
 impl Control {
+    /// With all arrays in f32.
     pub fn new(max_norm: f64) -> Self {
         let scaler = GradScaler {
             // Too large for this network's gradients in f16, to show how steps are skipped.
@@ -21,7 +23,7 @@ impl Control {
             growth_interval: 100,
             ..Default::default()
         };
-        Self { max_norm, scaler }
+        Self { max_norm, scaler, storage: Storage::f32() }
     }
 }
 
@@ -37,7 +39,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub fn before_training(control: Control) -> Self {
+    pub fn before_training(control: &Control) -> Self {
         Self { grad_norm: 0.0, loss_scale: control.scaler.init_scale, skipped: 0 }
     }
 }
@@ -53,7 +55,7 @@ impl Engine {
     pub fn new(
         rule: impl Rule,
         network: &Network,
-        control: Control,
+        control: &Control,
         gpu: Option<&Gpu>,
     ) -> Result<Self, Error> {
         let Some(gpu) = gpu else {
@@ -64,11 +66,25 @@ impl Engine {
             .group(rule, network.tensors().map(|(name, values)| (name, values.shape().to_vec())))
             .clip_grad_norm(control.max_norm)
             .grad_scaler(control.scaler)
+            .storage("*", control.storage.clone())
             .build(&gpu.device, &gpu.queue)?;
         for (name, values) in network.tensors() {
             optimizer.set_param(&name, &values)?;
         }
         Ok(Self::Gpu { gpu: gpu.clone(), optimizer: Box::new(optimizer) })
+    }
+
+    /// Bytes that parameters, gradients and states take, a parameter's element.
+    pub fn bytes_per_element(&self) -> f64 {
+        let of = |elements: usize, bytes: u64| bytes as f64 / elements as f64;
+        match self {
+            Self::Gpu { optimizer, .. } => {
+                of(optimizer.params().map(|p| p.elements).sum(), optimizer.bytes_held())
+            }
+            Self::Cpu { optimizer } => {
+                of(optimizer.params().map(|p| p.elements).sum(), optimizer.bytes_held())
+            }
+        }
     }
 
     /// Takes one step with these gradients, which are multiplied by the loss scale, and copies the
@@ -148,7 +164,7 @@ pub struct Reference(CpuOptimizer<f32>);
 
 impl Reference {
     /// Starts from the network's parameters.
-    pub fn new(rule: impl Rule, network: &Network, control: Control) -> Result<Self, Error> {
+    pub fn new(rule: impl Rule, network: &Network, control: &Control) -> Result<Self, Error> {
         Ok(Self(cpu_optimizer(rule, network, control)?))
     }
 
@@ -177,12 +193,13 @@ impl Reference {
 fn cpu_optimizer(
     rule: impl Rule,
     network: &Network,
-    control: Control,
+    control: &Control,
 ) -> Result<CpuOptimizer<f32>, Error> {
     let mut optimizer = CpuOptimizer::builder()
         .group(rule, network.tensors().map(|(name, values)| (name, values.shape().to_vec())))
         .clip_grad_norm(control.max_norm)
         .grad_scaler(control.scaler)
+        .storage("*", control.storage.clone())
         .build()?;
     for (name, values) in network.tensors() {
         optimizer.set_param(&name, &values)?;
@@ -215,7 +232,7 @@ mod tests {
     }
 
     /// On the CPU, and on the GPU.
-    fn engines(rule: impl Rule, network: &Network, control: Control) -> [Engine; 2] {
+    fn engines(rule: impl Rule, network: &Network, control: &Control) -> [Engine; 2] {
         let gpu = Gpu::open().expect("these tests need a GPU or a software driver");
         [None, Some(&gpu)].map(|gpu| Engine::new(rule.clone(), network, control, gpu).unwrap())
     }
@@ -226,10 +243,10 @@ mod tests {
         let control = Control::new(1.0);
         let gradients = scaled(&gradients, control.scaler.init_scale);
         for (mut engine, tolerance) in
-            engines(Adam::default(), &before, control).into_iter().zip([0.0, 1e-6])
+            engines(Adam::default(), &before, &control).into_iter().zip([0.0, 1e-6])
         {
             let mut network = before.clone();
-            let mut reference = Reference::new(Adam::default(), &network, control).unwrap();
+            let mut reference = Reference::new(Adam::default(), &network, &control).unwrap();
             engine.step(0.01, &gradients, &mut network).unwrap();
             let difference = reference.max_difference(&network).unwrap();
             assert!(
@@ -247,7 +264,7 @@ mod tests {
         let control = Control::new(0.5);
         let scale = control.scaler.init_scale;
         let gradients = scaled(&gradients, 3.0 / norm(&gradients) as f32);
-        for mut engine in engines(SGD::default(), &before, control) {
+        for mut engine in engines(SGD::default(), &before, &control) {
             let mut network = before.clone();
             let status = engine.step(1.0, &scaled(&gradients, scale), &mut network).unwrap();
             assert!((status.grad_norm - 3.0).abs() < 1e-5, "{status:?}");
@@ -262,7 +279,7 @@ mod tests {
     fn a_step_whose_gradients_overflowed_is_skipped_and_halves_the_scale() {
         let (before, gradients) = example();
         let control = Control::new(1.0);
-        for mut engine in engines(Adam::default(), &before, control) {
+        for mut engine in engines(Adam::default(), &before, &control) {
             let mut network = before.clone();
             let overflow = scaled(&gradients, f32::INFINITY);
             let status = engine.step(0.01, &overflow, &mut network).unwrap();
@@ -283,7 +300,7 @@ mod tests {
         let (mut network, gradients) = example();
         let control = Control::new(1.0);
         let GradScaler { init_scale, growth_interval, .. } = control.scaler;
-        for mut engine in engines(Adam::default(), &network, control) {
+        for mut engine in engines(Adam::default(), &network, &control) {
             let mut scale = init_scale;
             for _ in 0..growth_interval {
                 assert_eq!(scale, init_scale);
@@ -297,7 +314,7 @@ mod tests {
     #[test]
     fn a_nan_parameter_is_reported() {
         let (mut network, _) = example();
-        let reference = Reference::new(Adam::default(), &network, Control::new(1.0)).unwrap();
+        let reference = Reference::new(Adam::default(), &network, &Control::new(1.0)).unwrap();
         network.tensors_mut().next().unwrap().1.fill(f32::NAN);
         assert!(reference.max_difference(&network).unwrap().is_nan());
     }

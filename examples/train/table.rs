@@ -2,9 +2,9 @@
 
 use crate::training::Outcome;
 
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
 
-/// A row for each optimizer. `difference` is the header of the column of differences from the
+/// A row for each optimizer; `bytes` are an element's, held. `difference` is the header of the column of differences from the
 /// reference.
 pub fn table(outcomes: &[Outcome], difference: &str) -> String {
     let header = [
@@ -15,6 +15,7 @@ pub fn table(outcomes: &[Outcome], difference: &str) -> String {
         "skipped",
         "last scale",
         "steps/s",
+        "bytes",
         difference,
     ];
     let mut rows = vec![header.map(String::from)];
@@ -37,6 +38,7 @@ fn row(outcome: &Outcome) -> [String; COLUMNS] {
         outcome.skipped.to_string(),
         power_of_2(outcome.loss_scale),
         format!("{:.0}", outcome.steps_per_second),
+        format!("{:.1}", outcome.bytes_per_element),
         match outcome.max_difference {
             0.0 => "0".into(),
             difference => format!("{difference:.1e}"),
@@ -74,9 +76,10 @@ mod tests {
             skipped: 7,
             loss_scale: 32768.0,
             steps_per_second: 99.6,
+            bytes_per_element: 7.04,
             max_difference: 0.0,
         };
-        let cells = ["Adam", "0.003", "0.5000", "97.5 %", "7", "2^15", "100", "0"];
+        let cells = ["Adam", "0.003", "0.5000", "97.5 %", "7", "2^15", "100", "7.0", "0"];
         assert_eq!(row(&outcome), cells);
     }
 }
