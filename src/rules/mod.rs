@@ -64,3 +64,13 @@ rules! {
     rprop: Rprop;
     sgd: SGD;
 }
+
+/// The largest trust ratio: products with one beyond would leave f32's range.
+const MOST_RATIO: f64 = 1e37;
+
+/// What a tensor multiplies its learning rate by, of its norm and its direction's.
+fn trust_ratio(coefficient: f64, param: f64, direction: f64) -> f64 {
+    let ratio = coefficient * (param / direction);
+    // Written so that a NaN stays one.
+    if param == 0.0 || direction == 0.0 || ratio > MOST_RATIO { 1.0 } else { ratio }
+}

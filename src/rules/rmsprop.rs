@@ -9,15 +9,20 @@ use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 /// g   ← g + weight_decay·p
 /// sq  ← α·sq + (1 − α)·g²                  square_avg
 /// avg ← α·avg + (1 − α)·g                  grad_avg, with `centered`
-/// r   = sq − avg²  with `centered`, otherwise sq
+/// r   = sq − avg²  with `centered`, otherwise sq; of the averages after the step
 /// d   = g/(√r + eps)
 /// buf ← momentum·buf + d                   momentum_buffer, with momentum above 0
 /// p   ← p − lr·buf  with momentum, otherwise  p − lr·d
 /// ```
 ///
 /// With `eps_in_sqrt` the divisor is √(r + eps), as in optax and TensorFlow. Defaults and names are
-/// PyTorch's, and as there `sq − avg²` is not clamped: a gradient that hardly varies over many
-/// steps can round it below zero, and the parameter becomes NaN.
+/// PyTorch's.
+///
+/// Where a gradient hardly varies, `sq − avg²` loses all its digits: what PyTorch makes of it is
+/// noise, or NaN where it rounds below zero. Here r is computed as
+/// `α·(max(sq − avg², ε·sq) + (1 − α)·(g − avg)²)` of the averages before the step, with ε the
+/// resolution of the numbers computed in, 2⁻²³ in f32: the same number wherever it has digits, and
+/// never negative.
 ///
 /// Hinton, *Neural networks for machine learning*, lecture 6e, 2012; for `centered` Graves,
 /// *Generating sequences with recurrent neural networks*, 2013.
@@ -98,6 +103,21 @@ impl RMSprop {
     fn has_momentum(&self) -> bool {
         self.momentum > 0.0
     }
+
+    /// r with `centered`. Averages move by a part of their distance to the new value: with α and
+    /// 1 − α, each rounded, they would settle off it, avg² by more than sq. Of a variance below the
+    /// square's resolution nothing is known; without a floor such elements would be divided by eps.
+    #[inline(always)]
+    fn variance<T: Real>(c: &RMSpropCoeffs<T>, g: T, s: &mut RMSpropState<T>) -> T {
+        let (square_avg, grad_avg) = (s.square_avg, s.grad_avg);
+        let stray = g - grad_avg;
+        s.grad_avg = grad_avg + c.one_minus_alpha * stray;
+        let moved = square_avg + c.one_minus_alpha * (g * g - square_avg);
+        // An infinite average stays, as it does without `centered`.
+        s.square_avg = if square_avg < T::from_f64(f64::INFINITY) { moved } else { square_avg };
+        let known = (square_avg - grad_avg * grad_avg).max(T::EPSILON * square_avg);
+        c.alpha * (known + c.one_minus_alpha * stray * stray)
+    }
 }
 
 impl Rule for RMSprop {
@@ -153,12 +173,12 @@ impl Rule for RMSprop {
     }
     #[inline(always)]
     fn update<T: Real>(&self, c: &RMSpropCoeffs<T>, p: T, g: T, s: &mut RMSpropState<T>) -> T {
-        s.square_avg = c.alpha * s.square_avg + c.one_minus_alpha * g * g;
-        let mut radicand = s.square_avg;
-        if self.centered {
-            s.grad_avg = c.alpha * s.grad_avg + c.one_minus_alpha * g;
-            radicand = s.square_avg - s.grad_avg * s.grad_avg;
-        }
+        let radicand = if self.centered {
+            Self::variance(c, g, s)
+        } else {
+            s.square_avg = c.alpha * s.square_avg + c.one_minus_alpha * g * g;
+            s.square_avg
+        };
         let root =
             if self.eps_in_sqrt { (radicand + c.eps).sqrt() } else { radicand.sqrt() + c.eps };
         let mut direction = g / root;

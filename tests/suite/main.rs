@@ -14,6 +14,7 @@ mod facts;
 mod golden;
 mod large;
 mod learning;
+mod long;
 mod memory;
 mod papers;
 mod params;
