@@ -83,7 +83,7 @@ impl Rule for LARS {
             .non_negative("lr", self.lr)
             .non_negative("momentum", self.momentum)
             .non_negative("weight_decay", self.weight_decay)
-            .non_negative("trust_coefficient", self.trust_coefficient)
+            .not_vanishing("trust_coefficient", self.trust_coefficient)
             .finish()
     }
     fn before(&self) -> Before {
