@@ -24,6 +24,9 @@ use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 /// resolution of the numbers computed in, 2⁻²³ in f32: the same number wherever it has digits, and
 /// never negative.
 ///
+/// Where momentum is scheduled from 0 or to 0, `keep_momentum_buffer` keeps the buffer at 0 too,
+/// when buf is d.
+///
 /// Hinton, *Neural networks for machine learning*, lecture 6e, 2012; for `centered` Graves,
 /// *Generating sequences with recurrent neural networks*, 2013.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,8 +39,12 @@ pub struct RMSprop {
     pub eps: f64,
     /// Coupled weight decay, at least 0. Default 0.
     pub weight_decay: f64,
-    /// Momentum, at least 0. Whether it is 0 is an option. Default 0.
+    /// Momentum, at least 0. Default 0, which keeps no buffer; see `keep_momentum_buffer`.
     pub momentum: f64,
+    /// Keep the buffer even where momentum is 0, so that it can grow from 0. It is an option whether
+    /// there is a buffer, by this or by a momentum above 0; an optimizer that was built with one
+    /// keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0. Default false.
+    pub keep_momentum_buffer: bool,
     /// Keep lr inside the momentum buffer, buf ← momentum·buf + lr·d and p ← p − buf, as TensorFlow
     /// does: the same until the learning rate changes. Default false.
     pub lr_in_momentum: bool,
@@ -60,6 +67,7 @@ impl Default for RMSprop {
             eps: 1e-8,
             weight_decay: 0.0,
             momentum: 0.0,
+            keep_momentum_buffer: false,
             lr_in_momentum: false,
             initial_square_avg: 0.0,
             centered: false,
@@ -94,14 +102,14 @@ crate::fields! {
         square_avg,
         /// avg, the running mean of the gradient; in use with `centered`
         grad_avg,
-        /// buf; in use with momentum
+        /// buf; in use with momentum, or where it is kept
         momentum_buffer,
     }
 }
 
 impl RMSprop {
     fn has_momentum(&self) -> bool {
-        self.momentum > 0.0
+        self.momentum > 0.0 || self.keep_momentum_buffer
     }
 
     /// r with `centered`. Averages move by a part of their distance to the new value: with α and
@@ -137,10 +145,10 @@ impl Rule for RMSprop {
         Check::new("RMSprop")
             .non_negative("lr", self.lr)
             .decay_rate("alpha", self.alpha)
-            .non_negative("eps", self.eps)
+            .not_vanishing("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .non_negative("momentum", self.momentum)
-            .non_negative("initial_square_avg", self.initial_square_avg)
+            .not_vanishing("initial_square_avg", self.initial_square_avg)
             .finish()
     }
     fn options(&self) -> Vec<(&'static str, bool)> {
@@ -149,6 +157,9 @@ impl Rule for RMSprop {
             ("has_momentum", self.has_momentum()),
             ("eps_in_sqrt", self.eps_in_sqrt),
         ]
+    }
+    fn keep_options(&mut self, built: &Self) {
+        self.keep_momentum_buffer |= built.has_momentum();
     }
     fn before(&self) -> Before {
         Before::maximize(self.maximize).weight_decay(self.weight_decay)

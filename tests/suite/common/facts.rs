@@ -409,6 +409,7 @@ pub static FACTS: [Facts; 14] = [
                     maximize: true
                 },
                 RMSprop { alpha: 0.8, eps: 1e-3, centered: true },
+                RMSprop { keep_momentum_buffer: true },
                 RMSprop {
                     momentum: 0.7,
                     lr_in_momentum: true,
@@ -439,6 +440,7 @@ pub static FACTS: [Facts; 14] = [
                     eps: h.number("eps", 1e-8),
                     weight_decay: h.number("weight_decay", 0.0),
                     momentum: h.number("momentum", 0.0),
+                    keep_momentum_buffer: false,
                     lr_in_momentum: false,
                     initial_square_avg: 0.0,
                     centered: h.flag("centered"),
@@ -474,6 +476,7 @@ pub static FACTS: [Facts; 14] = [
                 SGD { lr: 0.3, weight_decay: 0.1, maximize: true },
                 SGD { lr: 0.3, momentum: 0.7, dampening: 0.4, maximize: true },
                 SGD { momentum: 0.7, weight_decay: 0.1, nesterov: true },
+                SGD { keep_momentum_buffer: true, dampening: 0.4 },
             ]
         },
         tolerance: SUMS,
@@ -485,6 +488,7 @@ pub static FACTS: [Facts; 14] = [
                 SGD {
                     lr: h.lr(),
                     momentum: h.number("momentum", 0.0),
+                    keep_momentum_buffer: false,
                     dampening: h.number("dampening", 0.0),
                     weight_decay: h.number("weight_decay", 0.0),
                     nesterov: h.flag("nesterov"),
