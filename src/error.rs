@@ -127,6 +127,11 @@ impl Error {
     }
 }
 
+/// Whether f32 holds a number with all its digits: GPUs may take smaller ones for 0.
+pub(crate) fn is_normal_f32(value: f64) -> bool {
+    (value as f32).is_normal()
+}
+
 /// Checks a rule's hyperparameters one by one, and keeps the first that fails.
 ///
 /// ```
@@ -169,7 +174,8 @@ impl<'a> Check<'a> {
         self
     }
 
-    /// A finite number of 0 or more: learning rates, eps, weight decay.
+    /// A number of 0 or more, finite as an f32 too: learning rates, weight decay. One too small for
+    /// f32 does what 0 does, as at the end of a schedule.
     pub fn non_negative(self, parameter: &str, value: f64) -> Self {
         self.that(
             value.is_finite() && value >= 0.0,
@@ -178,9 +184,22 @@ impl<'a> Check<'a> {
             value,
             "Give such a value; to ascend instead of descend, set `maximize`",
         )
+        .finite_as_f32(parameter, value)
     }
 
-    /// A rate in [0, 1): the betas, alpha.
+    /// The same where a number that f32 rounds to 0 would not do what it is for, as eps, which
+    /// keeps a divisor from 0. 0 itself is taken as meant.
+    pub fn not_vanishing(self, parameter: &str, value: f64) -> Self {
+        self.non_negative(parameter, value).that(
+            value == 0.0 || is_normal_f32(value),
+            parameter,
+            "0 or at least 1.2e-38, the smallest number that every GPU keeps apart from 0",
+            format!("{value:e}, of which f32 makes {:e}", value as f32),
+            "Steps are computed in f32: give a larger number, or 0 if that is meant",
+        )
+    }
+
+    /// A rate in [0, 1), as an f32 too: the betas, alpha.
     pub fn decay_rate(self, parameter: &str, value: f64) -> Self {
         self.that(
             (0.0..1.0).contains(&value),
@@ -188,6 +207,24 @@ impl<'a> Check<'a> {
             "in [0, 1)",
             value,
             "Give the share of the old average that a step keeps, such as 0.9",
+        )
+        .that(
+            (value as f32) < 1.0,
+            parameter,
+            "below 1 as an f32, at most 0.99999994",
+            format!("{value:?}, of which f32 makes 1"),
+            "Steps are computed in f32, where the average would never move: give a smaller number",
+        )
+    }
+
+    /// A number that f32 holds.
+    pub(crate) fn finite_as_f32(self, parameter: &str, value: f64) -> Self {
+        self.that(
+            (value as f32).is_finite(),
+            parameter,
+            "at most 3.4e38, the largest f32",
+            format!("{value:e}, of which f32 makes {}", value as f32),
+            "Steps are computed in f32: give a smaller number",
         )
     }
 

@@ -90,8 +90,10 @@
 //! meant to have magnitudes from 1e-18 to 1e18, or to be zero. Beyond, squares leave f32's range:
 //! where g² overflows, the second moment is infinite and the element stands still; where it
 //! underflows (or is flushed to zero, as GPUs may), `eps` alone divides. A NaN in a gradient makes
-//! its element's parameter and states NaN, and no other's, except where the rule has trust ratios:
-//! there it reaches its whole tensor.
+//! its element's parameter NaN for good, in every rule, and no other's, except where the rule has
+//! trust ratios: there it reaches its whole tensor. It makes the element's states NaN too, but for
+//! [`Rprop`]'s `step_size`; [`Adamax`]'s `exp_inf` is a number again with the next gradient that is
+//! one. On the CPU and the GPU the same.
 //!
 //! # Around the step
 //!

@@ -24,8 +24,11 @@ fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
     (*s).exp_avg_sq = c.beta2 * (*s).exp_avg_sq + c.one_minus_beta2 * g * g;
     var second_moment = (*s).exp_avg_sq;
     if amsgrad {
-        (*s).max_exp_avg_sq = max((*s).max_exp_avg_sq, c.max_scale * (*s).exp_avg_sq);
-        second_moment = (*s).max_exp_avg_sq;
+        // Written so that a NaN is the larger.
+        let known = (*s).max_exp_avg_sq;
+        let found = c.max_scale * (*s).exp_avg_sq;
+        second_moment = select(found, known, known > found);
+        (*s).max_exp_avg_sq = second_moment;
     }
     let denominator = sqrt(second_moment) * c.inv_sqrt_bias2 + c.eps;
     return p - c.step_size * ((*s).exp_avg / denominator);

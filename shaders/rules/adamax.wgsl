@@ -15,6 +15,9 @@ struct State {
 
 fn update(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Real {
     (*s).exp_avg = c.beta1 * (*s).exp_avg + c.one_minus_beta1 * g;
-    (*s).exp_inf = max(c.beta2 * (*s).exp_inf, abs(g) + c.eps);
+    // Written so that a gradient's NaN is the larger.
+    let known = c.beta2 * (*s).exp_inf;
+    let found = abs(g) + c.eps;
+    (*s).exp_inf = select(found, known, known > found);
     return p - c.step_size * ((*s).exp_avg / (*s).exp_inf);
 }

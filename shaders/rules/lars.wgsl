@@ -25,10 +25,14 @@ fn summands(c: Coeffs, p: Real, g: Real, s: ptr<function, State>) -> Summands {
     return Summands(p, g);
 }
 
+const MOST_RATIO = 1e37; // as in src/rules/mod.rs
+
 fn with_sums(c: Coeffs, sums: Sums) -> Coeffs {
-    let is_zero = sums.param == 0.0 || sums.direction == 0.0;
+    let ratio = c.trust_coefficient * (sums.param / sums.direction);
+    // Beyond, products with it leave f32's range.
+    let unknown = sums.param == 0.0 || sums.direction == 0.0 || ratio > MOST_RATIO;
     var own = c;
-    own.lr *= select(c.trust_coefficient * (sums.param / sums.direction), 1.0, is_zero);
+    own.lr *= select(ratio, 1.0, unknown);
     return own;
 }
 

@@ -1,7 +1,7 @@
 //! What an optimizer was asked to do around its steps.
 
 use crate::control::scaler::GradScaler;
-use crate::error::{Check, Error};
+use crate::error::{Check, Error, is_normal_f32};
 
 /// Which norm of all gradients is held below a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +93,9 @@ impl Control {
 fn limit(parameter: &str, value: f64) -> Result<(), Error> {
     Check::new("Optimizer")
         .that(
-            value > 0.0 && (value as f32).is_finite(),
+            value > 0.0 && is_normal_f32(value),
             parameter,
-            "a finite number above 0",
+            "a finite number above 0 that f32 holds, from 1.2e-38 to 3.4e38",
             value,
             "Give the largest norm or magnitude to keep; to clip nothing, leave it out",
         )

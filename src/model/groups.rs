@@ -148,11 +148,7 @@ impl Model {
         if let Some(index) = self.agreeing(&count) {
             return index;
         }
-        let rule = &self.groups[group].rule;
-        let mut scalars: Vec<_> = rule.scalars().iter().map(|scalar| scalar.value).collect();
-        if !scalars.is_empty() {
-            (1..=steps).for_each(|step| rule.advance(step, &mut scalars));
-        }
+        let scalars = self.groups[group].rule.scalars_after(steps);
         self.insert(count.with_scalars(scalars))
     }
 
@@ -290,7 +286,12 @@ impl Model {
     }
 
     /// Replaces a group's hyperparameters. What decides the kernel and the states must stay.
-    pub(crate) fn set_rule(&mut self, group: usize, rule: Box<dyn DynRule>) -> Result<(), Error> {
+    pub(crate) fn set_rule(
+        &mut self,
+        group: usize,
+        mut rule: Box<dyn DynRule>,
+    ) -> Result<(), Error> {
+        rule.keep_options(self.get(group)?.rule.as_ref());
         let old = kernel(self.get(group)?.rule.as_ref());
         let new = kernel(rule.as_ref());
         if old != new {

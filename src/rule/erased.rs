@@ -1,6 +1,6 @@
 //! A rule whose type was erased, so that an optimizer can hold rules of many types.
 
-use crate::error::Error;
+use crate::error::{Check, Error};
 use crate::rule::around::{Around, Scaling};
 use crate::rule::fields::Fields;
 use crate::rule::formula::{MAX_STATES, MAX_SUMS, Pass, Rule, StateInit, SumInit};
@@ -8,6 +8,7 @@ use crate::rule::loops::{sum_run, update_run};
 use crate::rule::number::Step;
 use crate::rule::program::{Program, Traced};
 use crate::rule::run::{AnyRun, AnyView};
+use std::any::Any;
 use std::fmt::Debug;
 
 /// A [`Rule`] whose type was erased, as optimizers hold it. Every rule is one.
@@ -28,6 +29,11 @@ pub trait DynRule: Debug + Send + Sync {
     fn validate(&self) -> Result<(), Error>;
     /// [`Rule::options`].
     fn options(&self) -> Vec<(&'static str, bool)>;
+    /// [`Rule::keep_options`], if `built` is of the same type.
+    fn keep_options(&mut self, built: &dyn DynRule);
+    /// The rule's own type.
+    #[doc(hidden)]
+    fn as_any(&self) -> &dyn Any;
     /// The states in use.
     fn states(&self) -> Vec<StateInit>;
     /// The names of all states, used or not.
@@ -47,6 +53,8 @@ pub trait DynRule: Debug + Send + Sync {
     fn scalars(&self) -> Vec<StateInit>;
     /// [`Rule::advance`].
     fn advance(&self, step: u64, scalars: &mut [f64]);
+    /// [`Rule::scalars_after`].
+    fn scalars_after(&self, steps: u64) -> Vec<f64>;
     /// Appends one step's coefficients: those of [`Rule::before`] and [`Rule::after`] first, then
     /// the rule's own.
     fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>);
@@ -90,6 +98,25 @@ fn around<R: Rule>(rule: &R) -> Around<f64> {
     Around::new(rule.before(), rule.after())
 }
 
+/// Refuses numbers of which f32 makes infinite coefficients, as a huge learning rate divided by a
+/// bias correction. Corrections are the largest at the first step.
+fn first_coeffs_fit<R: Rule>(rule: &R) -> Result<(), Error> {
+    let (names, step) = (<R::Coeffs<f64> as Fields<f64>>::NAMES, Step::new(1.0));
+    let mut scalars: Vec<_> = Rule::scalars(rule).iter().map(|scalar| scalar.value).collect();
+    Rule::advance(rule, step, &mut scalars);
+    let mut overflowed = None;
+    Rule::coeffs(rule, step, &scalars).each(|k, x| {
+        if x.is_finite() && !(x as f32).is_finite() {
+            overflowed.get_or_insert((names[k], x));
+        }
+    });
+    overflowed.map_or(Ok(()), |(name, x)| {
+        let remedy = "It is computed of the hyperparameters: give smaller ones, `lr` first";
+        let expected = "a coefficient that f32 holds at the first step, at most 3.4e38";
+        Check::new(R::NAME).that(false, name, expected, format!("{x:e}"), remedy).finish()
+    })
+}
+
 impl<R: Rule> DynRule for R {
     fn name(&self) -> &'static str {
         R::NAME
@@ -107,10 +134,19 @@ impl<R: Rule> DynRule for R {
         at_most(R::NAME, MAX_STATES, self.state_names().len(), "states")?;
         at_most(R::NAME, MAX_SUMS, DynRule::sums(self).len(), "sums")?;
         Rule::validate(self)?;
-        around(self).validate(R::NAME)
+        around(self).validate(R::NAME)?;
+        first_coeffs_fit(self)
     }
     fn options(&self) -> Vec<(&'static str, bool)> {
         Rule::options(self)
+    }
+    fn keep_options(&mut self, built: &dyn DynRule) {
+        if let Some(built) = built.as_any().downcast_ref() {
+            Rule::keep_options(self, built);
+        }
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
     }
     fn states(&self) -> Vec<StateInit> {
         let names = self.state_names();
@@ -140,6 +176,9 @@ impl<R: Rule> DynRule for R {
     }
     fn advance(&self, step: u64, scalars: &mut [f64]) {
         Rule::advance(self, Step::new(step as f64), scalars);
+    }
+    fn scalars_after(&self, steps: u64) -> Vec<f64> {
+        Rule::scalars_after(self, steps)
     }
     fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>) {
         Around { step: step as f64, ..around(self) }.each(|_, x| out.push(x));

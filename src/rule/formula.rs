@@ -83,6 +83,11 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     fn options(&self) -> Vec<(&'static str, bool)> {
         Vec::new()
     }
+    /// Takes over the options of the rule that an optimizer was built with, where this rule's numbers
+    /// would turn off one that can stay on: SGD keeps its momentum buffer when momentum becomes 0.
+    fn keep_options(&mut self, built: &Self) {
+        let _ = built;
+    }
     /// What happens to a gradient before the rule sees it.
     fn before(&self) -> Before {
         Before::default()
@@ -111,6 +116,16 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     /// coefficients are asked for.
     fn advance<N: Number>(&self, step: Step<N>, scalars: &mut [N]) {
         let _ = (step, scalars);
+    }
+    /// The group's [`scalars`](Self::scalars) after so many steps, as when a run is resumed: what
+    /// [`advance`](Self::advance), called for each, makes of them. Override it where there is a
+    /// shorter way to the same bits.
+    fn scalars_after(&self, steps: u64) -> Vec<f64> {
+        let mut scalars: Vec<_> = self.scalars().iter().map(|scalar| scalar.value).collect();
+        if !scalars.is_empty() {
+            (1..=steps).for_each(|step| self.advance(Step::new(step as f64), &mut scalars));
+        }
+        scalars
     }
     /// How each of the [`Sums`](Self::Sums) is added up: by default as a plain sum.
     fn sum_kinds() -> Self::Sums<SumKind> {

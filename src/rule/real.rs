@@ -23,6 +23,8 @@ pub trait Real:
     + sealed::Sealed
     + 'static
 {
+    /// The distance from 1 to the next number.
+    const EPSILON: Self;
     /// Rounds a coefficient to this type.
     fn from_f64(x: f64) -> Self;
     /// Widens to f64, exactly.
@@ -35,7 +37,7 @@ pub trait Real:
     fn max(self, other: Self) -> Self;
     /// The smaller of two numbers.
     fn min(self, other: Self) -> Self;
-    /// −1, 0 or 1, as WGSL's and PyTorch's `sign` (Rust's `signum` has no 0).
+    /// −1, 0 or 1, as WGSL's and PyTorch's `sign` (Rust's `signum` has no 0); NaN of a NaN.
     fn sign(self) -> Self;
     /// Erases the type of a run.
     #[doc(hidden)]
@@ -54,6 +56,7 @@ mod sealed {
 macro_rules! real {
     ($type:ident, $variant:ident) => {
         impl Real for $type {
+            const EPSILON: Self = $type::EPSILON;
             fn from_f64(x: f64) -> Self {
                 x as $type
             }
@@ -77,8 +80,10 @@ macro_rules! real {
                     1.0
                 } else if self < 0.0 {
                     -1.0
-                } else {
+                } else if self == 0.0 {
                     0.0
+                } else {
+                    self
                 }
             }
             fn any_run(run: Run<'_, Self>) -> AnyRun<'_> {

@@ -94,8 +94,8 @@ impl Rule for AdaBelief {
             .non_negative("lr", self.lr)
             .decay_rate("betas.0", self.betas.0)
             .decay_rate("betas.1", self.betas.1)
-            .non_negative("eps", self.eps)
-            .non_negative("eps_root", self.eps_root)
+            .not_vanishing("eps", self.eps)
+            .not_vanishing("eps_root", self.eps_root)
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }

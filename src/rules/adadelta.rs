@@ -75,7 +75,7 @@ impl Rule for Adadelta {
         Check::new("Adadelta")
             .non_negative("lr", self.lr)
             .decay_rate("rho", self.rho)
-            .non_negative("eps", self.eps)
+            .not_vanishing("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }

@@ -84,8 +84,8 @@ impl Rule for Adagrad {
             .non_negative("lr", self.lr)
             .non_negative("lr_decay", self.lr_decay)
             .non_negative("weight_decay", self.weight_decay)
-            .non_negative("initial_accumulator_value", self.initial_accumulator_value)
-            .non_negative("eps", self.eps)
+            .not_vanishing("initial_accumulator_value", self.initial_accumulator_value)
+            .not_vanishing("eps", self.eps)
             .finish()
     }
     fn options(&self) -> Vec<(&'static str, bool)> {

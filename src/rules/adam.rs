@@ -102,7 +102,7 @@ impl Adam {
             .non_negative("lr", self.lr)
             .decay_rate("betas.0", self.betas.0)
             .decay_rate("betas.1", self.betas.1)
-            .non_negative("eps", self.eps)
+            .not_vanishing("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }

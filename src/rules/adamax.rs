@@ -78,7 +78,7 @@ impl Rule for Adamax {
             .non_negative("lr", self.lr)
             .decay_rate("betas.0", self.betas.0)
             .decay_rate("betas.1", self.betas.1)
-            .non_negative("eps", self.eps)
+            .not_vanishing("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }

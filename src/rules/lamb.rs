@@ -2,6 +2,7 @@
 
 use crate::error::{Check, Error};
 use crate::rule::{Before, Number, Real, Rule, Step, SumKind};
+use crate::rules::trust_ratio;
 
 /// LAMB: Adam whose step each tensor scales by its own norm, for very large batches.
 ///
@@ -9,7 +10,7 @@ use crate::rule::{Before, Number, Real, Rule, Step, SumKind};
 /// m ← β1·m + (1 − β1)·g                                     exp_avg
 /// v ← β2·v + (1 − β2)·g²                                    exp_avg_sq
 /// u = m/(1 − β1ᵗ) / (√(v/(1 − β2ᵗ)) + eps) + weight_decay·p
-/// r = ‖p‖/‖u‖ of the whole tensor, or 1 where either is 0
+/// r = ‖p‖/‖u‖ of the whole tensor, or 1 where either is 0 or r above 1e37
 /// p ← p − lr·r·u
 /// ```
 ///
@@ -112,7 +113,7 @@ impl Rule for LAMB {
             .non_negative("lr", self.lr)
             .decay_rate("betas.0", self.betas.0)
             .decay_rate("betas.1", self.betas.1)
-            .non_negative("eps", self.eps)
+            .not_vanishing("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .finish()
     }
@@ -155,8 +156,7 @@ impl Rule for LAMB {
         LAMBSums { param: p, direction: Self::direction(c, p, g, s) }
     }
     fn with_sums(&self, c: LAMBCoeffs<f64>, sums: &LAMBSums<f64>) -> LAMBCoeffs<f64> {
-        let is_zero = sums.param == 0.0 || sums.direction == 0.0;
-        let ratio = if is_zero { 1.0 } else { sums.param / sums.direction };
+        let ratio = trust_ratio(1.0, sums.param, sums.direction);
         LAMBCoeffs { lr: c.lr * ratio, ..c }
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::error::{Check, Error};
 use crate::rule::{Before, Number, Real, Rule, Step, SumKind};
+use crate::rules::trust_ratio;
 
 /// LARS: momentum whose learning rate each tensor scales by its own norm, for very large batches.
 ///
 /// ```text
 /// u   = g + weight_decay·p
-/// r   = trust_coefficient·‖p‖/‖u‖ of the whole tensor, or 1 where either is 0
+/// r   = trust_coefficient·‖p‖/‖u‖ of the whole tensor, or 1 where either is 0 or r above 1e37
 /// buf ← momentum·buf − lr·r·u                                momentum_buffer
 /// p   ← p + buf
 /// ```
@@ -82,7 +83,7 @@ impl Rule for LARS {
             .non_negative("lr", self.lr)
             .non_negative("momentum", self.momentum)
             .non_negative("weight_decay", self.weight_decay)
-            .non_negative("trust_coefficient", self.trust_coefficient)
+            .not_vanishing("trust_coefficient", self.trust_coefficient)
             .finish()
     }
     fn before(&self) -> Before {
@@ -114,8 +115,7 @@ impl Rule for LARS {
         LARSSums { param: p, direction: g }
     }
     fn with_sums(&self, c: LARSCoeffs<f64>, sums: &LARSSums<f64>) -> LARSCoeffs<f64> {
-        let is_zero = sums.param == 0.0 || sums.direction == 0.0;
-        let ratio = if is_zero { 1.0 } else { c.trust_coefficient * (sums.param / sums.direction) };
+        let ratio = trust_ratio(c.trust_coefficient, sums.param, sums.direction);
         LARSCoeffs { lr: c.lr * ratio, ..c }
     }
 }

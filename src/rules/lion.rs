@@ -21,7 +21,7 @@ pub struct Lion {
     /// β1, the share of the momentum in a step, and β2, the share that it keeps, in [0, 1). Default
     /// (0.9, 0.99).
     pub betas: (f64, f64),
-    /// Decoupled weight decay, at least 0. Default 0.
+    /// Decoupled weight decay, at least 0. Default 1e-3.
     pub weight_decay: f64,
     /// Ascend instead of descend. Default false.
     pub maximize: bool,
@@ -29,7 +29,7 @@ pub struct Lion {
 
 impl Default for Lion {
     fn default() -> Self {
-        Self { lr: 1e-4, betas: (0.9, 0.99), weight_decay: 0.0, maximize: false }
+        Self { lr: 1e-4, betas: (0.9, 0.99), weight_decay: 1e-3, maximize: false }
     }
 }
 

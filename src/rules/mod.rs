@@ -23,6 +23,22 @@
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
 //! the buffer, both as PyTorch does.
+//!
+//! To resume a run, set its parameters, its states by their names, and its step counts
+//! ([`set_steps`](crate::Optimizer::set_steps)). PyTorch's SGD has no count: with momentum, set 1 or
+//! more wherever its `momentum_buffer` exists. Without, the next step counts as the first one and
+//! takes its gradient undampened.
+//!
+//! What differs from PyTorch:
+//!
+//! - [`RMSprop`] with `centered` cannot become NaN, and is bounded where a gradient's variance is
+//!   below f32's resolution of its square. There PyTorch's f32 run is noise or NaN.
+//! - [`Rprop`] multiplies signs, where PyTorch takes the sign of a product that may underflow.
+//! - [`NAdam`] keeps `mu_product` in f64, where PyTorch keeps it in f32.
+//! - [`Lion`], [`Rprop`]: a gradient's NaN reaches the parameter, as in every rule.
+//!
+//! From optax: [`LAMB`] and [`LARS`] count a trust ratio above 1e37 as unknown, hence 1, where
+//! optax's overflows.
 
 use crate::rule::DynRule;
 
@@ -63,4 +79,14 @@ rules! {
     rmsprop: RMSprop;
     rprop: Rprop;
     sgd: SGD;
+}
+
+/// The largest trust ratio: products with one beyond would leave f32's range.
+const MOST_RATIO: f64 = 1e37;
+
+/// What a tensor multiplies its learning rate by, of its norm and its direction's.
+fn trust_ratio(coefficient: f64, param: f64, direction: f64) -> f64 {
+    let ratio = coefficient * (param / direction);
+    // Written so that a NaN stays one.
+    if param == 0.0 || direction == 0.0 || ratio > MOST_RATIO { 1.0 } else { ratio }
 }

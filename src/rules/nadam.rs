@@ -2,6 +2,7 @@
 
 use crate::error::{Check, Error};
 use crate::rule::{After, Before, NoSums, Number, Real, Rule, StateInit, Step};
+use std::cell::RefCell;
 
 /// NAdam: Adam with Nesterov's momentum, which grows towards β1 along PyTorch's schedule.
 ///
@@ -99,8 +100,65 @@ impl NAdam {
         self.warmed(step.power(self.warming()) * self.warming().into())
     }
 
+    /// Π after so many steps, with the bits of [`Rule::advance`] called for each.
+    fn product_after(&self, steps: u64) -> f64 {
+        let (mut product, warm) = WARM_UP.with_borrow_mut(|known| known.product_at(self, steps));
+        for _ in warm..steps {
+            let next = product * self.betas.0;
+            // Every later step would leave it too: it is 0, or so small that it rounds to itself.
+            if next == product {
+                break;
+            }
+            product = next;
+        }
+        product
+    }
+
     fn warmed<N: Number>(&self, distance: N) -> N {
         N::from(self.betas.0) * (N::from(1.0) - N::from(0.5) * distance)
+    }
+}
+
+thread_local! {
+    /// The products of the rule that was last asked for one: resuming a run asks for thousands.
+    static WARM_UP: RefCell<WarmUp> = RefCell::default();
+}
+
+/// Π at every step from 0 on in which μ still grows; at the last of them μ is β1, or no μ changes Π
+/// any more. These are few: a slow schedule keeps μ so far below 1 that Π vanishes within thousands
+/// of steps, and a fast one ends by then (75 000 at the most, for a β1 next to 1).
+#[derive(Debug, Default)]
+struct WarmUp {
+    /// β1 and how fast μ grows, as bits.
+    of: [u64; 2],
+    products: Vec<f64>,
+    is_whole: bool,
+}
+
+impl WarmUp {
+    /// Π at this step or, if that is beyond the last, at the last; and that step.
+    fn product_at(&mut self, rule: &NAdam, steps: u64) -> (f64, u64) {
+        let of = [rule.betas.0, rule.momentum_decay].map(f64::to_bits);
+        if self.of != of || self.products.is_empty() {
+            *self = Self { of, products: vec![1.0], is_whole: false };
+        }
+        while !self.is_whole && self.last() < steps {
+            self.extend(rule);
+        }
+        let step = steps.min(self.last());
+        (self.products[step as usize], step)
+    }
+
+    fn last(&self) -> u64 {
+        self.products.len() as u64 - 1
+    }
+
+    fn extend(&mut self, rule: &NAdam) {
+        let mu = rule.mu(Step::new((self.last() + 1) as f64));
+        let product = self.products[self.products.len() - 1];
+        // μ never shrinks, so that what it leaves as it is stays so.
+        self.is_whole = mu == rule.betas.0 || product * mu == product;
+        self.products.push(product * mu);
     }
 }
 
@@ -122,7 +180,7 @@ impl Rule for NAdam {
             .non_negative("lr", self.lr)
             .decay_rate("betas.0", self.betas.0)
             .decay_rate("betas.1", self.betas.1)
-            .non_negative("eps", self.eps)
+            .not_vanishing("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .non_negative("momentum_decay", self.momentum_decay)
             .finish()
@@ -143,6 +201,9 @@ impl Rule for NAdam {
     }
     fn non_negative_states() -> &'static [&'static str] {
         &["exp_avg_sq"]
+    }
+    fn scalars_after(&self, steps: u64) -> Vec<f64> {
+        vec![self.product_after(steps)]
     }
     fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> NAdamCoeffs<N> {
         let (beta1, beta2) = self.betas;

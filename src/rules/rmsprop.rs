@@ -9,15 +9,23 @@ use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 /// g   ← g + weight_decay·p
 /// sq  ← α·sq + (1 − α)·g²                  square_avg
 /// avg ← α·avg + (1 − α)·g                  grad_avg, with `centered`
-/// r   = sq − avg²  with `centered`, otherwise sq
+/// r   = sq − avg²  with `centered`, otherwise sq; of the averages after the step
 /// d   = g/(√r + eps)
 /// buf ← momentum·buf + d                   momentum_buffer, with momentum above 0
 /// p   ← p − lr·buf  with momentum, otherwise  p − lr·d
 /// ```
 ///
 /// With `eps_in_sqrt` the divisor is √(r + eps), as in optax and TensorFlow. Defaults and names are
-/// PyTorch's, and as there `sq − avg²` is not clamped: a gradient that hardly varies over many
-/// steps can round it below zero, and the parameter becomes NaN.
+/// PyTorch's.
+///
+/// Where a gradient hardly varies, `sq − avg²` loses all its digits: what PyTorch makes of it is
+/// noise, or NaN where it rounds below zero. Here r is computed as
+/// `α·(max(sq − avg², ε·sq) + (1 − α)·(g − avg)²)` of the averages before the step, with ε the
+/// resolution of the numbers computed in, 2⁻²³ in f32: the same number wherever it has digits, and
+/// never negative.
+///
+/// Where momentum is scheduled from 0 or to 0, `keep_momentum_buffer` keeps the buffer at 0 too,
+/// when buf is d.
 ///
 /// Hinton, *Neural networks for machine learning*, lecture 6e, 2012; for `centered` Graves,
 /// *Generating sequences with recurrent neural networks*, 2013.
@@ -31,8 +39,12 @@ pub struct RMSprop {
     pub eps: f64,
     /// Coupled weight decay, at least 0. Default 0.
     pub weight_decay: f64,
-    /// Momentum, at least 0. Whether it is 0 is an option. Default 0.
+    /// Momentum, at least 0. Default 0, which keeps no buffer; see `keep_momentum_buffer`.
     pub momentum: f64,
+    /// Keep the buffer even where momentum is 0, so that it can grow from 0. It is an option whether
+    /// there is a buffer, by this or by a momentum above 0; an optimizer that was built with one
+    /// keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0. Default false.
+    pub keep_momentum_buffer: bool,
     /// Keep lr inside the momentum buffer, buf ← momentum·buf + lr·d and p ← p − buf, as TensorFlow
     /// does: the same until the learning rate changes. Default false.
     pub lr_in_momentum: bool,
@@ -55,6 +67,7 @@ impl Default for RMSprop {
             eps: 1e-8,
             weight_decay: 0.0,
             momentum: 0.0,
+            keep_momentum_buffer: false,
             lr_in_momentum: false,
             initial_square_avg: 0.0,
             centered: false,
@@ -89,14 +102,29 @@ crate::fields! {
         square_avg,
         /// avg, the running mean of the gradient; in use with `centered`
         grad_avg,
-        /// buf; in use with momentum
+        /// buf; in use with momentum, or where it is kept
         momentum_buffer,
     }
 }
 
 impl RMSprop {
     fn has_momentum(&self) -> bool {
-        self.momentum > 0.0
+        self.momentum > 0.0 || self.keep_momentum_buffer
+    }
+
+    /// r with `centered`. Averages move by a part of their distance to the new value: with α and
+    /// 1 − α, each rounded, they would settle off it, avg² by more than sq. Of a variance below the
+    /// square's resolution nothing is known; without a floor such elements would be divided by eps.
+    #[inline(always)]
+    fn variance<T: Real>(c: &RMSpropCoeffs<T>, g: T, s: &mut RMSpropState<T>) -> T {
+        let (square_avg, grad_avg) = (s.square_avg, s.grad_avg);
+        let stray = g - grad_avg;
+        s.grad_avg = grad_avg + c.one_minus_alpha * stray;
+        let moved = square_avg + c.one_minus_alpha * (g * g - square_avg);
+        // An infinite average stays, as it does without `centered`.
+        s.square_avg = if square_avg < T::from_f64(f64::INFINITY) { moved } else { square_avg };
+        let known = (square_avg - grad_avg * grad_avg).max(T::EPSILON * square_avg);
+        c.alpha * (known + c.one_minus_alpha * stray * stray)
     }
 }
 
@@ -117,10 +145,10 @@ impl Rule for RMSprop {
         Check::new("RMSprop")
             .non_negative("lr", self.lr)
             .decay_rate("alpha", self.alpha)
-            .non_negative("eps", self.eps)
+            .not_vanishing("eps", self.eps)
             .non_negative("weight_decay", self.weight_decay)
             .non_negative("momentum", self.momentum)
-            .non_negative("initial_square_avg", self.initial_square_avg)
+            .not_vanishing("initial_square_avg", self.initial_square_avg)
             .finish()
     }
     fn options(&self) -> Vec<(&'static str, bool)> {
@@ -129,6 +157,9 @@ impl Rule for RMSprop {
             ("has_momentum", self.has_momentum()),
             ("eps_in_sqrt", self.eps_in_sqrt),
         ]
+    }
+    fn keep_options(&mut self, built: &Self) {
+        self.keep_momentum_buffer |= built.has_momentum();
     }
     fn before(&self) -> Before {
         Before::maximize(self.maximize).weight_decay(self.weight_decay)
@@ -156,12 +187,12 @@ impl Rule for RMSprop {
     }
     #[inline(always)]
     fn update<T: Real>(&self, c: &RMSpropCoeffs<T>, p: T, g: T, s: &mut RMSpropState<T>) -> T {
-        s.square_avg = c.alpha * s.square_avg + c.one_minus_alpha * g * g;
-        let mut radicand = s.square_avg;
-        if self.centered {
-            s.grad_avg = c.alpha * s.grad_avg + c.one_minus_alpha * g;
-            radicand = s.square_avg - s.grad_avg * s.grad_avg;
-        }
+        let radicand = if self.centered {
+            Self::variance(c, g, s)
+        } else {
+            s.square_avg = c.alpha * s.square_avg + c.one_minus_alpha * g * g;
+            s.square_avg
+        };
         let root =
             if self.eps_in_sqrt { (radicand + c.eps).sqrt() } else { radicand.sqrt() + c.eps };
         let mut direction = g / root;

@@ -1,6 +1,6 @@
 //! Rprop (Riedmiller and Braun 1993).
 
-use crate::error::{Check, Error};
+use crate::error::{Check, Error, is_normal_f32};
 use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 
 /// Rprop: each element has a step of its own, which grows while its gradient keeps its sign and
@@ -80,9 +80,13 @@ impl Rule for Rprop {
         Check::new("Rprop")
             .non_negative("lr", self.lr)
             .that(
-                0.0 < minus && minus < 1.0 && 1.0 < plus && plus.is_finite(),
+                is_normal_f32(minus)
+                    && 0.0 < minus
+                    && (minus as f32) < 1.0
+                    && 1.0 < (plus as f32)
+                    && (plus as f32).is_finite(),
                 "etas",
-                "a number in (0, 1) and a finite one above 1",
+                "a number in (0, 1) and a finite one above 1, as f32 too",
                 format!("{:?}", self.etas),
                 remedy,
             )
@@ -93,6 +97,8 @@ impl Rule for Rprop {
                 format!("{:?}", self.step_sizes),
                 remedy,
             )
+            .not_vanishing("step_sizes.0", least)
+            .not_vanishing("step_sizes.1", most)
             .finish()
     }
     fn before(&self) -> Before {
@@ -116,12 +122,13 @@ impl Rule for Rprop {
     #[inline(always)]
     fn update<T: Real>(&self, c: &RpropCoeffs<T>, p: T, g: T, s: &mut RpropState<T>) -> T {
         let (zero, one) = (T::default(), T::from_f64(1.0));
-        let turn = g.sign() * s.prev.sign();
+        let ascent = g.sign();
+        let turn = ascent * s.prev.sign();
         let turned = turn < zero;
         let factor = if turn > zero { c.eta_plus } else { one };
         let factor = if turned { c.eta_minus } else { factor };
         s.step_size = (s.step_size * factor).max(c.step_min).min(c.step_max);
         s.prev = if turned { zero } else { g };
-        p - s.prev.sign() * s.step_size
+        p - (if turned { zero } else { ascent }) * s.step_size
     }
 }

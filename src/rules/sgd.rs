@@ -12,14 +12,24 @@ use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 /// p   ← p − lr·d
 /// ```
 ///
-/// Without momentum there is no state. Defaults and names are PyTorch's. Sutskever, Martens, Dahl
+/// Without momentum there is no state. Where momentum is scheduled from 0 or to 0,
+/// `keep_momentum_buffer` keeps it at 0 too, when buf is (1 − dampening)·g.
+///
+/// Defaults and names are PyTorch's. PyTorch has no step count here: that its buffer exists tells
+/// it that a first step was taken. To resume its run, set the buffer *and* a step count of at least
+/// 1 ([`set_steps`](crate::Optimizer::set_steps)); otherwise the first step takes the gradient
+/// undampened. Sutskever, Martens, Dahl
 /// and Hinton, *On the importance of initialization and momentum in deep learning*, ICML 2013.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SGD {
     /// Learning rate, at least 0. Default 1e-3.
     pub lr: f64,
-    /// Momentum, at least 0. Whether it is 0 is an option. Default 0.
+    /// Momentum, at least 0. Default 0, which keeps no buffer; see `keep_momentum_buffer`.
     pub momentum: f64,
+    /// Keep the buffer even where momentum is 0, so that it can grow from 0. It is an option whether
+    /// there is a buffer, by this or by a momentum above 0; an optimizer that was built with one
+    /// keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0. Default false.
+    pub keep_momentum_buffer: bool,
     /// What the momentum buffer does not take of a gradient, except of the first. Default 0.
     pub dampening: f64,
     /// Coupled weight decay, at least 0. Default 0.
@@ -36,6 +46,7 @@ impl Default for SGD {
         Self {
             lr: 1e-3,
             momentum: 0.0,
+            keep_momentum_buffer: false,
             dampening: 0.0,
             weight_decay: 0.0,
             nesterov: false,
@@ -59,14 +70,14 @@ crate::fields! {
 crate::fields! {
     /// What an element of [`SGD`] remembers.
     pub struct SGDState {
-        /// buf; in use with momentum
+        /// buf; in use with momentum, or where it is kept
         momentum_buffer,
     }
 }
 
 impl SGD {
     fn has_momentum(&self) -> bool {
-        self.momentum > 0.0
+        self.momentum > 0.0 || self.keep_momentum_buffer
     }
 }
 
@@ -94,11 +105,12 @@ impl Rule for SGD {
                 self.dampening,
                 "Give such a number, usually 0",
             )
+            .finite_as_f32("dampening", self.dampening)
             .non_negative("weight_decay", self.weight_decay)
             .that(
                 !self.nesterov || (self.has_momentum() && self.dampening == 0.0),
                 "nesterov",
-                "used with momentum above 0 and dampening 0",
+                "used with momentum above 0 (or `keep_momentum_buffer`) and dampening 0",
                 format!("momentum {} and dampening {}", self.momentum, self.dampening),
                 "Set these two so, or switch nesterov off",
             )
@@ -106,6 +118,9 @@ impl Rule for SGD {
     }
     fn options(&self) -> Vec<(&'static str, bool)> {
         vec![("has_momentum", self.has_momentum()), ("nesterov", self.nesterov)]
+    }
+    fn keep_options(&mut self, built: &Self) {
+        self.keep_momentum_buffer |= built.has_momentum();
     }
     fn before(&self) -> Before {
         Before::maximize(self.maximize).weight_decay(self.weight_decay)

@@ -194,6 +194,102 @@ fn hyperparameters_out_of_range() {
     recovers(Gpu::default());
 }
 
+/// Numbers that f64 holds and f32 does not.
+#[test]
+fn hyperparameters_that_f32_cannot_hold() {
+    fn check(rule: impl Into<Box<dyn DynRule>>, words: &[&str]) {
+        let rule = rule.into();
+        let gpu = Gpu::default();
+        let built = CpuOptimizer::<f32>::builder().group(rule.boxed(), [("w", 1)]).build();
+        refused(built, words);
+        let built = CpuOptimizer::<f64>::builder().group(rule.boxed(), [("w", 1)]).build();
+        refused(built, words);
+        let built = Optimizer::builder().group(rule, [("w", 1)]).build(&gpu.device, &gpu.queue);
+        refused(built, words);
+    }
+    /// Every field of every rule that must not vanish, and every one that must not overflow.
+    macro_rules! fields {
+        ($value:expr, $words:expr; $($rule:ident: $($field:ident),+;)+) => {
+            $($(check(
+                $rule { $field: $value, ..Default::default() },
+                &[[concat!("`", stringify!($field), "`")].as_slice(), $words].concat(),
+            );)+)+
+        };
+    }
+    for (tiny, found) in [(1e-46, "1e-46, of which f32 makes 0e0"), (1e-40, "1e-40, of which")] {
+        fields! { tiny, &[found, "or 0 if that is meant"];
+            AdaBelief: eps, eps_root; Adadelta: eps; Adagrad: eps, initial_accumulator_value;
+            Adam: eps; AdamW: eps; Adamax: eps; LAMB: eps; LARS: trust_coefficient; NAdam: eps;
+            RAdam: eps; RMSprop: eps, initial_square_avg;
+        }
+        let rule = Rprop { step_sizes: (tiny, 1.0), ..Default::default() };
+        check(rule, &["`step_sizes.0`", found]);
+    }
+    fields! { 1e39, &["1e39, of which f32 makes inf", "a smaller number"];
+        AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
+        Adagrad: lr, lr_decay, eps, initial_accumulator_value, weight_decay;
+        Adam: lr, eps, weight_decay; AdamW: lr, eps, weight_decay; Adamax: lr, eps, weight_decay;
+        LAMB: lr, eps, weight_decay; LARS: lr, momentum, trust_coefficient, weight_decay;
+        Lion: lr, weight_decay; NAdam: lr, eps, momentum_decay, weight_decay;
+        RAdam: lr, eps, weight_decay; RMSprop: lr, eps, momentum, initial_square_avg, weight_decay;
+        Rprop: lr; SGD: lr, momentum, dampening, weight_decay;
+    }
+    let one = 1.0 - 1e-9;
+    fields! { one, &["below 1 as an f32", "0.999999999, of which f32 makes 1"];
+        RMSprop: alpha; Adadelta: rho;
+    }
+    for (betas, name) in [((one, 0.9), "`betas.0`"), ((0.9, one), "`betas.1`")] {
+        fields_of_betas(betas, |rule| check(rule, &[name, "below 1 as an f32"]));
+    }
+    for etas in [(1e-46, 1.2), (one, 1.2), (0.5, 1.0 + 1e-9), (0.5, 1e39)] {
+        check(Rprop { etas, ..Default::default() }, &["`etas`", "as f32 too"]);
+    }
+    check(Rprop { step_sizes: (1e-6, 1e39), ..Default::default() }, &["`step_sizes.1`", "inf"]);
+    // Each fits, but not what is made of them.
+    let huge = Adam { lr: 3e38, ..Default::default() };
+    check(huge, &["`step_size`", "at the first step", "`lr` first"]);
+    recovers(Gpu::default());
+}
+
+/// Every rule that has betas, with these.
+fn fields_of_betas(betas: (f64, f64), check: impl Fn(Box<dyn DynRule>)) {
+    check(AdaBelief { betas, ..Default::default() }.into());
+    check(Adam { betas, ..Default::default() }.into());
+    check(AdamW { betas, ..Default::default() }.into());
+    check(Adamax { betas, ..Default::default() }.into());
+    check(LAMB { betas, ..Default::default() }.into());
+    check(Lion { betas, ..Default::default() }.into());
+    check(NAdam { betas, ..Default::default() }.into());
+    check(RAdam { betas, ..Default::default() }.into());
+}
+
+/// What vanishes at the end of a schedule, and an eps of 0 that is meant.
+#[test]
+fn numbers_that_may_vanish() {
+    let rules: [Box<dyn DynRule>; 4] = [
+        Adam { lr: 1e-46, eps: 0.0, weight_decay: 1e-46, ..Default::default() }.into(),
+        SGD { lr: 1e-46, momentum: 1e-46, weight_decay: 1e-46, ..Default::default() }.into(),
+        AdaBelief { eps: 0.0, eps_root: 0.0, ..Default::default() }.into(),
+        Rprop { step_sizes: (0.0, 1.0), ..Default::default() }.into(),
+    ];
+    for rule in rules {
+        CpuOptimizer::<f32>::builder().group(rule, [("w", 1)]).build().expect("built");
+    }
+}
+
+#[test]
+fn clip_limits_that_f32_cannot_hold() {
+    let gpu = Gpu::default();
+    for limit in [1e-46, 1e-40, 1e39] {
+        let builder = || Optimizer::builder().group(SGD::default(), [("w", 1)]);
+        let value = builder().clip_grad_value(limit).build(&gpu.device, &gpu.queue);
+        refused(value, &["`clip_grad_value`", "that f32 holds"]);
+        let norm = builder().clip_grad_norm(limit).build(&gpu.device, &gpu.queue);
+        refused(norm, &["`clip_grad_norm`", "that f32 holds"]);
+    }
+    recovers(gpu);
+}
+
 #[test]
 fn rules_and_options_cannot_change_after_build() {
     let gpu = Gpu::default();
