@@ -380,22 +380,35 @@ impl<E: Engine> Optimizer<E> {
         Ok(self.model.is_frozen(self.model.find(param)?))
     }
 
-    /// Steps that a parameter has taken; steps while it was frozen do not count. Where steps may be
-    /// skipped, the GPU knows better: it counts the steps that were recorded, skipped ones too.
+    /// Steps that a parameter has taken, which is what a resumed run needs: skipped steps, and
+    /// steps while it was frozen, do not count.
+    ///
+    /// Where the GPU skips steps ([`Builder::grad_scaler`], [`Builder::skip_non_finite`]), only the
+    /// GPU knows: [`read_steps`](crate::Optimizer::read_steps) asks it, and may always be called in
+    /// place of this.
     ///
     /// # Errors
-    /// The parameter is unknown.
+    /// The parameter is unknown, or it took part in a step that the GPU may have skipped.
     pub fn steps(&self, param: impl ParamKey) -> Result<u64, Error> {
-        Ok(self.model.steps(self.model.find(param)?))
+        let param = self.model.find(param)?;
+        self.model.steps(param).ok_or_else(|| {
+            Error::parameter(
+                self.model.name(param),
+                "a step count that the host knows",
+                "one that the GPU keeps, since it skips steps",
+                "Ask the GPU for the counts of all parameters: `read_steps()?.wait()?`",
+            )
+        })
     }
 
-    /// Sets the number of steps that a parameter has behind it, as when a run is resumed.
+    /// Sets the number of steps that a parameter has behind it, as when a run is resumed: at most
+    /// 2³² − 1, which no step goes beyond either.
     ///
     /// # Errors
-    /// The parameter is unknown.
+    /// The parameter is unknown, or the number is too large.
     pub fn set_steps(&mut self, param: impl ParamKey, steps: u64) -> Result<(), Error> {
         let param = self.model.find(param)?;
-        self.model.set_steps(param, steps);
+        self.model.set_steps(param, steps)?;
         self.engine.changed();
         Ok(())
     }

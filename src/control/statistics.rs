@@ -96,12 +96,30 @@ impl ParameterNorms {
     }
 }
 
+/// Where a step count is found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StepSource {
+    /// On the device, at this index.
+    Device(usize),
+    /// The host knows it.
+    Host(u64),
+}
+
+impl StepSource {
+    /// The count, by the device's.
+    pub fn steps(self, counts: &[u32]) -> u64 {
+        match self {
+            Self::Device(index) => counts.get(count_word(index)).copied().unwrap_or(0).into(),
+            Self::Host(steps) => steps,
+        }
+    }
+}
+
 /// Where a parameter's numbers are among what is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub name: String,
-    /// The index of its step count on the device, or the count itself where the host knows it.
-    pub steps: Result<usize, u64>,
+    pub steps: StepSource,
     /// The index of its sums, if there are any.
     pub tensor: Option<usize>,
     /// The place of its first block among all that are measured, and their number.
@@ -124,10 +142,8 @@ pub(crate) fn decode(
     let divisor = f64::from(report.divisor);
     let parameter = |source: &Source| ParameterStatistics {
         name: source.name.clone(),
-        steps: match source.steps {
-            Ok(index) => counts.get(count_word(index)).copied().unwrap_or(0),
-            Err(steps) => steps as u32,
-        },
+        // No count is beyond `MAX_STEPS`.
+        steps: source.steps.steps(counts) as u32,
         norms: source.tensor.zip(sums).map(|(tensor, [measures, changes])| ParameterNorms {
             grad: (length(measures, tensor, 0) / divisor) as f32,
             param: length(changes, tensor, 0) as f32,

@@ -84,9 +84,9 @@ impl<T: Real> Optimizer<Cpu<T>> {
     /// Takes one step from the present gradients, on this thread.
     ///
     /// # Errors
-    /// None at present; it returns a `Result` as the GPU's step does.
+    /// A parameter has taken 2³² − 1 steps already; see [`Self::set_steps`].
     pub fn step(&mut self) -> Result<(), Error> {
-        if let Some(Step { scaling, coeffs }) = self.begin_step() {
+        if let Some(Step { scaling, coeffs }) = self.begin_step()? {
             for (tensor, param) in self.engine.tensors.iter_mut().zip(&self.model.params) {
                 let Some(coeffs) = &coeffs[param.count] else { continue };
                 let rule = self.model.groups[param.group].rule.as_ref();
@@ -101,11 +101,11 @@ impl<T: Real> Optimizer<Cpu<T>> {
     /// bit.
     ///
     /// # Errors
-    /// None at present; it returns a `Result` as the GPU's step does.
+    /// A parameter has taken 2³² − 1 steps already; see [`Self::set_steps`].
     #[cfg(feature = "rayon")]
     pub fn par_step(&mut self) -> Result<(), Error> {
         use rayon::prelude::*;
-        if let Some(Step { scaling, coeffs }) = self.begin_step() {
+        if let Some(Step { scaling, coeffs }) = self.begin_step()? {
             let model = &self.model;
             self.engine.tensors.par_iter_mut().zip(&model.params).for_each(|(tensor, param)| {
                 let Some(coeffs) = &coeffs[param.count] else { return };
@@ -118,9 +118,10 @@ impl<T: Real> Optimizer<Cpu<T>> {
     }
 
     /// Decides about a step and counts it; `None` to skip it.
-    fn begin_step(&mut self) -> Option<Step> {
-        let factor = self.decide()?;
-        self.model.advance();
+    fn begin_step(&mut self) -> Result<Option<Step>, Error> {
+        self.model.check_steps()?;
+        let Some(factor) = self.decide() else { return Ok(None) };
+        self.model.advance(false)?;
         let coeffs = |count: usize| {
             self.model.counts[count].takes_part().then(|| {
                 let mut coeffs = Vec::new();
@@ -129,7 +130,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
             })
         };
         let coeffs = (0..self.model.counts.len()).map(coeffs).collect();
-        Some(Step { scaling: [factor, self.control.limit()], coeffs })
+        Ok(Some(Step { scaling: [factor, self.control.limit()], coeffs }))
     }
 
     /// What all gradients are multiplied by, or `None` to skip the step.

@@ -12,6 +12,7 @@ mod guard;
 mod moving;
 mod place;
 mod read;
+mod read_all;
 mod readback;
 mod ring;
 mod scratch;

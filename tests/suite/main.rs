@@ -7,6 +7,7 @@ mod changes;
 mod common;
 mod control;
 mod control_golden;
+mod counts;
 mod dropped;
 mod equivalence;
 mod errors;

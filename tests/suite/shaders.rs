@@ -56,7 +56,7 @@ fn named(kernel: Fixed) -> (String, Shader) {
     match kernel {
         // A new one must be among the small shaders or those over blocks.
         Fixed::Measure { .. } | Fixed::AddUp(_) | Fixed::Gather => {}
-        Fixed::Decide | Fixed::Grow | Fixed::Table { .. } => {}
+        Fixed::Decide | Fixed::Grow | Fixed::Table { .. } | Fixed::Zero { .. } => {}
     }
     (format!("{kernel:?}"), fixed(kernel))
 }
