@@ -200,6 +200,10 @@ impl<E: Engine> Builder<E> {
 
     /// Zeroes each gradient as the step reads it, also where it is skipped. It costs 4 bytes more a
     /// parameter, less than to zero them apart.
+    ///
+    /// As PyTorch's `zero_grad` does, it zeroes all gradients: a frozen parameter's too, so that
+    /// one that is thawed starts from none, whatever an engine added meanwhile. No step reads
+    /// those; where there are any, a dispatch of their own zeroes them.
     pub fn zero_grad(mut self) -> Self {
         self.control.zero_grad = true;
         self
@@ -347,7 +351,9 @@ impl<E: Engine> Optimizer<E> {
     }
 
     /// Freezes parameters, or thaws them, from the next step on. Steps leave a frozen parameter
-    /// alone: its values, states and step count stay, and its gradient counts in no norm.
+    /// alone: its values, states and step count stay, and its gradient counts in no norm. With
+    /// [`Builder::zero_grad`] its gradient is zeroed as all others are; where the gradient's memory
+    /// is others' meanwhile, [`remove_buffers`](crate::Optimizer::remove_buffers) instead.
     ///
     /// # Errors
     /// A parameter is unknown, or one that is to be thawed has no buffers. Nothing has changed

@@ -150,14 +150,10 @@ impl<T: Real> Optimizer<Cpu<T>> {
         (!decision.skip).then_some(decision.factor)
     }
 
-    /// Zeroes the gradients that the step read, if it is to.
+    /// Zeroes all gradients, if the step is to.
     fn end_step(&mut self) {
         if self.control.zero_grad {
-            for (param, tensor) in self.engine.tensors.iter_mut().enumerate() {
-                if !self.model.is_frozen(param) {
-                    tensor.grad.fill(T::default());
-                }
-            }
+            self.zero_grad();
         }
     }
 

@@ -105,6 +105,11 @@ impl Compiler {
         Fixed::Measure { transport: self.best(transport), exchange: self.exchange }
     }
 
+    /// The kernel that zeroes gradients.
+    pub fn zero(&self, transport: Transport) -> Fixed {
+        Fixed::Zero { transport: self.best(transport) }
+    }
+
     /// Compiles a kernel of a rule, unless it is compiled already.
     pub fn rule(
         &mut self,

@@ -11,6 +11,7 @@ use crate::gpu::guard::{check_usage, guarded};
 use crate::gpu::place::Place;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
+use crate::gpu::zeroing::{Zeroing, frozen};
 use crate::layout::geometry::{BLOCK, Exchange, Transport};
 use crate::layout::kernels::Kernels;
 use crate::layout::pages::{Pages, Slots, check_slot};
@@ -119,6 +120,8 @@ impl Gpu {
         let pages = Pages::new(model, &self.kernels, &limits);
         let slots: Vec<_> = model.params.iter().map(|param| pages.of_count[param.count]).collect();
         let dispatches = plan(&self.layout, &slots, &limits);
+        let zeroed =
+            control.zero_grad.then(|| frozen(model, &self.layout, &limits)).unwrap_or_default();
         let (device, arrived) = (self.device.clone(), self.arrived());
         if let Some(decision) = &mut self.decision {
             decision.reserve(&device, model.counts.len(), model.recorded(), arrived)?;
@@ -139,7 +142,10 @@ impl Gpu {
                 dispatches: &dispatches,
                 decision: uploads.decided().zip(self.decision.as_ref()),
             };
-            let commands = inputs.commands(&mut self.compiler, &mut self.scratch)?;
+            let mut commands = inputs.commands(&mut self.compiler, &mut self.scratch)?;
+            let zeroing = Zeroing::new(&zeroed, &self.buffers, &mut self.compiler)?;
+            commands.first.extend(zeroing.writes);
+            commands.recorded.extend(zeroing.recorded);
             Ok((commands, uploads))
         });
         // After a failure half of what is kept may be invalid.
@@ -181,8 +187,16 @@ impl Gpu {
             self.compiler.fixed(Fixed::AddUp(SumOf::Measures))?;
             self.compiler.fixed(Fixed::AddUp(SumOf::Sums(CHANGED_SUMS)))?;
         }
+        if control.zero_grad {
+            for &transport in &transports {
+                self.compiler.fixed(self.compiler.zero(transport))?;
+            }
+        }
         if least_blocks > MOST_BY_HOST {
             self.compiler.fixed(Fixed::Table { tensors: sums })?;
+            if control.zero_grad {
+                self.compiler.fixed(Fixed::Table { tensors: false })?;
+            }
         }
         Ok(())
     }

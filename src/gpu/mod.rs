@@ -19,6 +19,7 @@ mod scratch;
 mod step;
 mod tables;
 mod uploads;
+mod zeroing;
 
 pub use engine::Gpu;
 pub use place::{Place, Slice};

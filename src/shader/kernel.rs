@@ -99,6 +99,11 @@ pub enum Fixed {
         /// Whether something is.
         tensors: bool,
     },
+    /// Zeroes gradients that no update reads.
+    Zero {
+        /// How threads reach elements.
+        transport: Transport,
+    },
 }
 
 /// Links a kernel of a rule.
@@ -270,6 +275,7 @@ pub fn fixed(kernel: Fixed) -> Shader {
         Fixed::Decide => decide(),
         Fixed::Grow => grow(),
         Fixed::Table { tensors } => table_writer(tensors),
+        Fixed::Zero { transport } => zero(transport),
     }
     .link()
 }
@@ -285,6 +291,18 @@ fn measure(transport: Transport, exchange: Exchange) -> Kernel {
         Binding::elements(Resource::Grads, Access::Read, "grads", transport),
         tensors(Access::Read),
         partials("Measure"),
+    ];
+    kernel
+}
+
+fn zero(transport: Transport) -> Kernel {
+    let mut kernel = flags_of(transport);
+    kernel.label = "the zeroing of gradients".into();
+    kernel.file = "zero";
+    kernel.flags.extend((transport == Transport::Scalar).then_some("strided"));
+    kernel.bindings = vec![
+        table(transport),
+        Binding::elements(Resource::Grads, Access::ReadWrite, "grads", transport),
     ];
     kernel
 }

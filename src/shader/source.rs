@@ -35,4 +35,5 @@ sources!(
     "tree",
     "update",
     "wide",
+    "zero",
 );

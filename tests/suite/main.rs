@@ -28,3 +28,4 @@ mod subgroups;
 mod sums;
 mod tester;
 mod wide;
+mod zeroing;

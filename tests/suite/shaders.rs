@@ -67,13 +67,14 @@ fn small_shaders() -> impl Iterator<Item = (String, Shader)> {
     tables.into_iter().chain([Fixed::Gather, Fixed::Decide, Fixed::Grow]).map(named)
 }
 
-/// The kernels over blocks that are the same for every rule: those that measure, and those that add
-/// up.
+/// The kernels over blocks that are the same for every rule: those that measure, those that add up,
+/// and those that zero.
 fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
     let measure = |transport| Exchange::ALL.map(|exchange| Fixed::Measure { transport, exchange });
     let measures = Transport::ALL.into_iter().flat_map(measure);
     let sums = (1..=4).map(SumOf::Sums).chain([SumOf::Measures]).map(Fixed::AddUp);
-    measures.chain(sums).map(named)
+    let zero = Transport::ALL.map(|transport| Fixed::Zero { transport });
+    measures.chain(sums).chain(zero).map(named)
 }
 
 /// Every kernel over blocks: of every rule and option, and those that are the same for all.
