@@ -6,7 +6,7 @@ use crate::error::Error;
 pub use crate::model::Param;
 use crate::model::pattern::matches;
 use crate::model::{Model, ParamId, ParamInfo, ParamKey, Values};
-use crate::rule::{DynRule, Real};
+use crate::rule::{DynRule, Real, Rule};
 use std::fmt::Debug;
 
 /// One of a parameter's arrays.
@@ -319,7 +319,9 @@ impl<E: Engine> Optimizer<E> {
         self.model.set_base_lr(lr)
     }
 
-    /// Changes a group's hyperparameters from the next step on.
+    /// Changes a group's hyperparameters from the next step on, all of them: one that the new rule
+    /// leaves at its default is the default from then on, the learning rate too. To change some and
+    /// keep the others, call [`Self::update_rule`].
     ///
     /// # Errors
     /// There is no such group, the rule or its options are others, or a value is out of range.
@@ -329,6 +331,39 @@ impl<E: Engine> Optimizer<E> {
         rule: impl Into<Box<dyn DynRule>>,
     ) -> Result<(), Error> {
         self.model.set_rule(group, rule.into())
+    }
+
+    /// Changes some of a group's hyperparameters from the next step on; the others stay.
+    ///
+    /// ```
+    /// use wgpu_optim::{AdamW, CpuOptimizer};
+    /// let mut optimizer =
+    ///     CpuOptimizer::<f32>::builder().group(AdamW::default(), [("w", 2)]).build()?;
+    /// optimizer.set_lr(0, 3e-4)?;
+    /// optimizer.update_rule(0, |rule: &mut AdamW| rule.weight_decay = 0.0)?;
+    /// assert_eq!(optimizer.rule(0)?.lr(), 3e-4);
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There is no such group, its rule is of another type, or as [`Self::set_rule`].
+    pub fn update_rule<R: Rule>(
+        &mut self,
+        group: usize,
+        change: impl FnOnce(&mut R),
+    ) -> Result<(), Error> {
+        let present = self.rule(group)?;
+        let Some(rule) = present.downcast_ref::<R>() else {
+            return Err(Error::group(
+                group,
+                format!("the rule `{}`", R::NAME),
+                format!("`{}`", present.name()),
+                "Let the function take the type of the group's own rule",
+            ));
+        };
+        let mut rule = rule.clone();
+        change(&mut rule);
+        self.set_rule(group, rule)
     }
 
     /// Moves parameters to another group of the same rule and options, from the next step on. Their

@@ -18,6 +18,8 @@ words! {
         /// Whether the step was skipped, and how many were.
         skip: u32,
         skipped: u32,
+        /// How many of the latest steps, up to this one, were skipped one after another.
+        skipped_in_row: u32,
         /// Steps decided on.
         steps: u32,
         /// Elements that are not finite, and the first one's block and lane.
@@ -47,6 +49,11 @@ pub struct Statistics {
     pub is_skipped: bool,
     /// Steps skipped so far.
     pub skipped: u32,
+    /// Steps skipped one after another, up to this one: 0 after a good step. A loss scale that is
+    /// too large backs off within a few, from 2¹⁶ to 1 in 16. Where more are skipped in a row, or
+    /// several at a constant scale, it is the parameters or the data that are not finite, and no
+    /// later step will be better: stop, or go back to a checkpoint.
+    pub skipped_in_row: u32,
     /// Steps so far, skipped ones too.
     pub steps: u32,
     /// How many elements of the gradients are infinite or NaN.
@@ -160,6 +167,7 @@ pub(crate) fn decode(
         growth_tracker: report.growth_tracker,
         is_skipped: report.skip != 0,
         skipped: report.skipped,
+        skipped_in_row: report.skipped_in_row,
         steps: report.steps,
         non_finite: report.non_finite,
         first_non_finite: first_non_finite.flatten(),

@@ -175,6 +175,12 @@ impl<T: Real> Optimizer<Cpu<T>> {
         self.engine.scale.skipped
     }
 
+    /// Steps skipped one after another, up to the last: 0 after a good step. See
+    /// [`Statistics::skipped_in_row`](crate::Statistics::skipped_in_row) for what to do about many.
+    pub fn skipped_in_row(&self) -> u64 {
+        self.engine.scale.skipped_in_row
+    }
+
     /// The norm of all gradients of the last step, unscaled and before clipping; the largest
     /// magnitude where that is clipped. 0 if nothing needed it.
     pub fn grad_norm(&self) -> f64 {

@@ -54,9 +54,8 @@ impl Optimizer<Gpu> {
         params: impl IntoIterator<Item = impl ParamKey>,
     ) -> Result<Readback<Vec<Vec<f32>>>, Error> {
         let params = self.model.find_all(params)?;
-        let parts = |&param: &usize| {
-            self.engine.parts(&self.model, param, |placement| &placement.params)
-        };
+        let parts =
+            |&param: &usize| self.engine.parts(&self.model, param, |placement| &placement.params);
         let parts = params.iter().map(parts).collect::<Result<Vec<_>, _>>()?;
         self.read_all(&params, &parts)
     }
@@ -88,9 +87,8 @@ impl Optimizer<Gpu> {
         let Gpu { device, queue, .. } = &self.engine;
         for (&param, parts) in params.iter().zip(parts) {
             let name = self.model.name(param);
-            let usage = |part: &Part<'_>| {
-                check_usage(name, part.buffer, wgpu::BufferUsages::COPY_SRC)
-            };
+            let usage =
+                |part: &Part<'_>| check_usage(name, part.buffer, wgpu::BufferUsages::COPY_SRC);
             parts.iter().try_for_each(usage)?;
         }
         let lens: Vec<_> = parts.iter().map(Vec::len).collect();

@@ -20,6 +20,7 @@ mod papers;
 mod params;
 mod phases;
 mod plans;
+mod reading;
 mod readme;
 mod recording;
 mod schedules;
