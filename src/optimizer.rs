@@ -186,7 +186,7 @@ impl<E: Engine> Builder<E> {
     }
 
     /// Takes gradients that come multiplied by the loss scale, and skips steps in which one is
-    /// infinite or NaN.
+    /// infinite or NaN. [`GradScaler`] tells what to do where several models share a loss.
     pub fn grad_scaler(mut self, scaler: GradScaler) -> Self {
         self.control.scaler = Some(scaler);
         self

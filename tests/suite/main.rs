@@ -23,6 +23,7 @@ mod plans;
 mod reading;
 mod readme;
 mod recording;
+mod scalers;
 mod schedules;
 mod shaders;
 mod subgroups;
