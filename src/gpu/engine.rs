@@ -121,7 +121,7 @@ impl Gpu {
         let slots: Vec<_> = model.params.iter().map(|param| pages.of_count[param.count]).collect();
         let dispatches = plan(&self.layout, &slots, &limits);
         let zeroed =
-            control.zero_grad.then(|| frozen(model, &self.layout, &limits)).unwrap_or_default();
+            if control.zero_grad { frozen(model, &self.layout, &limits) } else { Vec::new() };
         let (device, arrived) = (self.device.clone(), self.arrived());
         if let Some(decision) = &mut self.decision {
             decision.reserve(&device, model.counts.len(), model.recorded(), arrived)?;

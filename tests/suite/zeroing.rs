@@ -71,9 +71,9 @@ fn a_thawed_parameter_steps_by_its_latest_gradient_alone() {
             model.optimizer.set_frozen(&names, !thawed).expect("known");
             accumulate(&mut model);
             if now % 2 == 0 {
-                model.step()
+                model.step();
             } else {
-                step_in_pass(&mut model)
+                step_in_pass(&mut model);
             }
             let taken = |param| if frozen(param) { 1 + now / 5 } else { now + 1 };
             let case = format!("{placement:?} of {} in step {now}", lens[0]);
