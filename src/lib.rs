@@ -121,6 +121,10 @@
 //!
 //! let found = optimizer.read_statistics()?.wait()?; // or `.await` it, or look again later
 //! println!("norm {}, scale {}, {} skipped", found.grad_norm, found.loss_scale, found.skipped);
+//! if found.skipped_in_row > 20 {
+//!     // No scale is small enough: the model itself is not finite. Go back to a checkpoint.
+//!     println!("first in {:?}", found.first_non_finite);
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -139,7 +143,11 @@
 //!   [`set_frozen`](Optimizer::set_frozen), [`add_group`](Optimizer::add_group),
 //!   [`set_buffers`](Optimizer::set_buffers) and [`remove_buffers`](Optimizer::remove_buffers):
 //!   states and step counts stay, and each parameter's count is its own.
-//! - **Statistics**: [`read_statistics`](Optimizer::read_statistics).
+//! - **Statistics**: [`read_statistics`](Optimizer::read_statistics). A loop that skips every step
+//!   looks like one that trains: act on [`skipped_in_row`](Statistics::skipped_in_row).
+//! - **Checkpoints**: [`read_params`](Optimizer::read_params),
+//!   [`read_states`](Optimizer::read_states) and [`read_steps`](Optimizer::read_steps) read those of
+//!   all parameters in one submission each; `set_param`, `set_state` and `set_steps` restore them.
 //!
 //! In a step gradients are unscaled and averaged, then tested, then clipped by the norm, then by
 //! value. What is not asked for is in no kernel. Clipping by value, averaging and zeroing take no

@@ -6,7 +6,7 @@ use crate::error::Error;
 pub use crate::model::Param;
 use crate::model::pattern::matches;
 use crate::model::{Member, Model, ParamId, ParamInfo, ParamKey, Storage, Values};
-use crate::rule::{DynRule, Real};
+use crate::rule::{DynRule, Real, Rule};
 use std::fmt::Debug;
 
 /// One of a parameter's arrays.
@@ -197,7 +197,7 @@ impl<E: Engine> Builder<E> {
     }
 
     /// Takes gradients that come multiplied by the loss scale, and skips steps in which one is
-    /// infinite or NaN.
+    /// infinite or NaN. [`GradScaler`] tells what to do where several models share a loss.
     pub fn grad_scaler(mut self, scaler: GradScaler) -> Self {
         self.control.scaler = Some(scaler);
         self
@@ -211,6 +211,10 @@ impl<E: Engine> Builder<E> {
 
     /// Zeroes each gradient as the step reads it, also where it is skipped. It costs 4 bytes more a
     /// parameter, less than to zero them apart.
+    ///
+    /// As PyTorch's `zero_grad` does, it zeroes all gradients: a frozen parameter's too, so that
+    /// one that is thawed starts from none, whatever an engine added meanwhile. No step reads
+    /// those; where there are any, a dispatch of their own zeroes them.
     pub fn zero_grad(mut self) -> Self {
         self.control.zero_grad = true;
         self
@@ -363,7 +367,9 @@ impl<E: Engine> Optimizer<E> {
         self.model.set_base_lr(lr)
     }
 
-    /// Changes a group's hyperparameters from the next step on.
+    /// Changes a group's hyperparameters from the next step on, all of them: one that the new rule
+    /// leaves at its default is the default from then on, the learning rate too. To change some and
+    /// keep the others, call [`Self::update_rule`].
     ///
     /// # Errors
     /// There is no such group, the rule or its options are others, or a value is out of range.
@@ -373,6 +379,39 @@ impl<E: Engine> Optimizer<E> {
         rule: impl Into<Box<dyn DynRule>>,
     ) -> Result<(), Error> {
         self.model.set_rule(group, rule.into())
+    }
+
+    /// Changes some of a group's hyperparameters from the next step on; the others stay.
+    ///
+    /// ```
+    /// use wgpu_optim::{AdamW, CpuOptimizer};
+    /// let mut optimizer =
+    ///     CpuOptimizer::<f32>::builder().group(AdamW::default(), [("w", 2)]).build()?;
+    /// optimizer.set_lr(0, 3e-4)?;
+    /// optimizer.update_rule(0, |rule: &mut AdamW| rule.weight_decay = 0.0)?;
+    /// assert_eq!(optimizer.rule(0)?.lr(), 3e-4);
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There is no such group, its rule is of another type, or as [`Self::set_rule`].
+    pub fn update_rule<R: Rule>(
+        &mut self,
+        group: usize,
+        change: impl FnOnce(&mut R),
+    ) -> Result<(), Error> {
+        let present = self.rule(group)?;
+        let Some(rule) = present.downcast_ref::<R>() else {
+            return Err(Error::group(
+                group,
+                format!("the rule `{}`", R::NAME),
+                format!("`{}`", present.name()),
+                "Let the function take the type of the group's own rule",
+            ));
+        };
+        let mut rule = rule.clone();
+        change(&mut rule);
+        self.set_rule(group, rule)
     }
 
     /// Moves parameters to another group of the same rule and options, from the next step on. Their
@@ -395,7 +434,9 @@ impl<E: Engine> Optimizer<E> {
     }
 
     /// Freezes parameters, or thaws them, from the next step on. Steps leave a frozen parameter
-    /// alone: its values, states and step count stay, and its gradient counts in no norm.
+    /// alone: its values, states and step count stay, and its gradient counts in no norm. With
+    /// [`Builder::zero_grad`] its gradient is zeroed as all others are; where the gradient's memory
+    /// is others' meanwhile, [`remove_buffers`](crate::Optimizer::remove_buffers) instead.
     ///
     /// # Errors
     /// A parameter is unknown, or one that is to be thawed has no buffers. Nothing has changed
@@ -428,22 +469,35 @@ impl<E: Engine> Optimizer<E> {
         Ok(self.model.is_frozen(self.model.find(param)?))
     }
 
-    /// Steps that a parameter has taken; steps while it was frozen do not count. Where steps may be
-    /// skipped, the GPU knows better: it counts the steps that were recorded, skipped ones too.
+    /// Steps that a parameter has taken, which is what a resumed run needs: skipped steps, and
+    /// steps while it was frozen, do not count.
+    ///
+    /// Where the GPU skips steps ([`Builder::grad_scaler`], [`Builder::skip_non_finite`]), only the
+    /// GPU knows: [`read_steps`](crate::Optimizer::read_steps) asks it, and may always be called in
+    /// place of this.
     ///
     /// # Errors
-    /// The parameter is unknown.
+    /// The parameter is unknown, or it took part in a step that the GPU may have skipped.
     pub fn steps(&self, param: impl ParamKey) -> Result<u64, Error> {
-        Ok(self.model.steps(self.model.find(param)?))
+        let param = self.model.find(param)?;
+        self.model.steps(param).ok_or_else(|| {
+            Error::parameter(
+                self.model.name(param),
+                "a step count that the host knows",
+                "one that the GPU keeps, since it skips steps",
+                "Ask the GPU for the counts of all parameters: `read_steps()?.wait()?`",
+            )
+        })
     }
 
-    /// Sets the number of steps that a parameter has behind it, as when a run is resumed.
+    /// Sets the number of steps that a parameter has behind it, as when a run is resumed: at most
+    /// 2³² − 1, which no step goes beyond either.
     ///
     /// # Errors
-    /// The parameter is unknown.
+    /// The parameter is unknown, or the number is too large.
     pub fn set_steps(&mut self, param: impl ParamKey, steps: u64) -> Result<(), Error> {
         let param = self.model.find(param)?;
-        self.model.set_steps(param, steps);
+        self.model.set_steps(param, steps)?;
         self.engine.changed();
         Ok(())
     }

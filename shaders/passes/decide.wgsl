@@ -60,6 +60,7 @@ fn decide(sum: Measure) -> bool {
     report.divisor = outputs[DIVISOR];
     report.scale = loss_scale[0];
     report.skipped += u32(skip);
+    report.skipped_in_row = select(0u, report.skipped_in_row + 1u, skip);
     if request.head.scales != 0u {
         loss_scale[0] = next_scale(loss_scale[0], skip);
     }

@@ -26,5 +26,5 @@ pub(crate) use scaler::MAX_SCALE;
 pub use settings::Control;
 pub(crate) use settings::NormType;
 pub use statistics::{NonFinite, ParameterNorms, ParameterStatistics, Statistics};
-pub(crate) use statistics::{Report, Source, decode};
+pub(crate) use statistics::{Report, Source, StepSource, decode};
 pub(crate) use verdict::{Measure, Scale, Verdict};

@@ -17,6 +17,35 @@ use crate::error::{Check, Error};
 /// Names and defaults are PyTorch's, but for `min_scale`, which PyTorch has not, and the bound
 /// 2¹²⁶, where PyTorch has infinity. PyTorch tests gradients before it divides; here a quotient
 /// that overflows is skipped too. Micikevicius et al., *Mixed precision training*, ICLR 2018.
+///
+/// # One loss, several models
+///
+/// Each optimizer moves a scale of its own, and a loss can have only one: two optimizers with
+/// scales that move drift apart after the first gradient that is infinite in one of them. Where
+/// PyTorch has one scaler for an encoder's optimizer and a decoder's, have one optimizer with a
+/// group for each. Groups may have different rules and schedules, and a model that takes no part in
+/// a step is frozen for it:
+///
+/// ```
+/// use wgpu_optim::{AdamW, CpuOptimizer, GradScaler, SGD};
+/// let mut optimizer = CpuOptimizer::<f32>::builder()
+///     .group(AdamW::default(), [("encoder", 2)])
+///     .group(SGD::default(), [("decoder", 2)])
+///     .grad_scaler(GradScaler::default())
+///     .build()?;
+/// optimizer.set_grad("encoder", &[f32::INFINITY, 0.0])?;
+/// optimizer.set_grad("decoder", &[65_536.0, 0.0])?;
+/// optimizer.step()?;
+/// assert_eq!(optimizer.loss_scale()?, 32_768.0);
+/// assert_eq!(optimizer.param("decoder")?[0], 0.0); // skipped with the encoder
+/// # Ok::<(), wgpu_optim::Error>(())
+/// ```
+///
+/// The step is skipped whole, and a norm to clip by is that of both. PyTorch would update the model
+/// whose gradients are finite: so do two optimizers with the same scale that stays as it is
+/// ([`GradScaler::constant`]), each of which skips by its own gradients. Models with losses of
+/// their own, as in a GAN, are two optimizers with a moving scale each: multiply each loss by its
+/// own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradScaler {
     /// The scale before the first step, from `min_scale` to 2¹²⁶. Default 2¹⁶.

@@ -18,6 +18,8 @@ words! {
         /// Whether the step was skipped, and how many were.
         skip: u32,
         skipped: u32,
+        /// How many of the latest steps, up to this one, were skipped one after another.
+        skipped_in_row: u32,
         /// Steps decided on.
         steps: u32,
         /// Elements that are not finite, and the first one's block and lane.
@@ -47,6 +49,11 @@ pub struct Statistics {
     pub is_skipped: bool,
     /// Steps skipped so far.
     pub skipped: u32,
+    /// Steps skipped one after another, up to this one: 0 after a good step. A loss scale that is
+    /// too large backs off within a few, from 2¹⁶ to 1 in 16. Where more are skipped in a row, or
+    /// several at a constant scale, it is the parameters or the data that are not finite, and no
+    /// later step will be better: stop, or go back to a checkpoint.
+    pub skipped_in_row: u32,
     /// Steps so far, skipped ones too.
     pub steps: u32,
     /// How many elements of the gradients are infinite or NaN.
@@ -96,12 +103,30 @@ impl ParameterNorms {
     }
 }
 
+/// Where a step count is found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StepSource {
+    /// On the device, at this index.
+    Device(usize),
+    /// The host knows it.
+    Host(u64),
+}
+
+impl StepSource {
+    /// The count, by the device's.
+    pub fn steps(self, counts: &[u32]) -> u64 {
+        match self {
+            Self::Device(index) => counts.get(count_word(index)).copied().unwrap_or(0).into(),
+            Self::Host(steps) => steps,
+        }
+    }
+}
+
 /// Where a parameter's numbers are among what is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub name: String,
-    /// The index of its step count on the device, or the count itself where the host knows it.
-    pub steps: Result<usize, u64>,
+    pub steps: StepSource,
     /// The index of its sums, if there are any.
     pub tensor: Option<usize>,
     /// The place of its first block among all that are measured, and their number.
@@ -124,10 +149,8 @@ pub(crate) fn decode(
     let divisor = f64::from(report.divisor);
     let parameter = |source: &Source| ParameterStatistics {
         name: source.name.clone(),
-        steps: match source.steps {
-            Ok(index) => counts.get(count_word(index)).copied().unwrap_or(0),
-            Err(steps) => steps as u32,
-        },
+        // No count is beyond `MAX_STEPS`.
+        steps: source.steps.steps(counts) as u32,
         norms: source.tensor.zip(sums).map(|(tensor, [measures, changes])| ParameterNorms {
             grad: (length(measures, tensor, 0) / divisor) as f32,
             param: length(changes, tensor, 0) as f32,
@@ -144,6 +167,7 @@ pub(crate) fn decode(
         growth_tracker: report.growth_tracker,
         is_skipped: report.skip != 0,
         skipped: report.skipped,
+        skipped_in_row: report.skipped_in_row,
         steps: report.steps,
         non_finite: report.non_finite,
         first_non_finite: first_non_finite.flatten(),

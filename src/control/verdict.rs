@@ -59,17 +59,20 @@ pub(crate) struct Scale {
     pub(crate) growth_tracker: u32,
     /// Steps skipped in all.
     pub(crate) skipped: u64,
+    /// Steps skipped since the latest good one.
+    pub(crate) skipped_in_row: u64,
 }
 
 impl Scale {
     pub(crate) fn new(control: &Control) -> Self {
         let scale = control.scaler.map_or(1.0, |scaler| scaler.init_scale);
-        Self { scale, growth_tracker: 0, skipped: 0 }
+        Self { scale, growth_tracker: 0, skipped: 0, skipped_in_row: 0 }
     }
 
     /// Moves the scale after a step.
     fn update(&mut self, scaler: Option<&GradScaler>, computed: &Computed<f64>, skip: bool) {
         self.skipped += u64::from(skip);
+        self.skipped_in_row = if skip { self.skipped_in_row + 1 } else { 0 };
         let Some(scaler) = scaler else { return };
         if skip {
             self.scale = computed.backed_off as f32;

@@ -97,9 +97,9 @@ impl<T: Real> Optimizer<Cpu<T>> {
     /// Takes one step from the present gradients, on this thread.
     ///
     /// # Errors
-    /// None at present; it returns a `Result` as the GPU's step does.
+    /// A parameter has taken 2³² − 1 steps already; see [`Self::set_steps`].
     pub fn step(&mut self) -> Result<(), Error> {
-        if let Some(Step { scaling, coeffs }) = self.begin_step() {
+        if let Some(Step { scaling, coeffs }) = self.begin_step()? {
             for (tensor, param) in self.engine.tensors.iter_mut().zip(&self.model.params) {
                 let Some(coeffs) = &coeffs[param.count] else { continue };
                 let rule = self.model.groups[param.group].rule.as_ref();
@@ -114,11 +114,11 @@ impl<T: Real> Optimizer<Cpu<T>> {
     /// bit.
     ///
     /// # Errors
-    /// None at present; it returns a `Result` as the GPU's step does.
+    /// A parameter has taken 2³² − 1 steps already; see [`Self::set_steps`].
     #[cfg(feature = "rayon")]
     pub fn par_step(&mut self) -> Result<(), Error> {
         use rayon::prelude::*;
-        if let Some(Step { scaling, coeffs }) = self.begin_step() {
+        if let Some(Step { scaling, coeffs }) = self.begin_step()? {
             let model = &self.model;
             self.engine.tensors.par_iter_mut().zip(&model.params).for_each(|(tensor, param)| {
                 let Some(coeffs) = &coeffs[param.count] else { return };
@@ -131,9 +131,10 @@ impl<T: Real> Optimizer<Cpu<T>> {
     }
 
     /// Decides about a step and counts it; `None` to skip it.
-    fn begin_step(&mut self) -> Option<Step> {
-        let factor = self.decide()?;
-        self.model.advance();
+    fn begin_step(&mut self) -> Result<Option<Step>, Error> {
+        self.model.check_steps()?;
+        let Some(factor) = self.decide() else { return Ok(None) };
+        self.model.advance(false)?;
         let coeffs = |count: usize| {
             self.model.counts[count].takes_part().then(|| {
                 let mut coeffs = Vec::new();
@@ -142,7 +143,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
             })
         };
         let coeffs = (0..self.model.counts.len()).map(coeffs).collect();
-        Some(Step { scaling: [factor, self.control.limit()], coeffs })
+        Ok(Some(Step { scaling: [factor, self.control.limit()], coeffs }))
     }
 
     /// What all gradients are multiplied by, or `None` to skip the step.
@@ -162,14 +163,10 @@ impl<T: Real> Optimizer<Cpu<T>> {
         (!decision.skip).then_some(decision.factor)
     }
 
-    /// Zeroes the gradients that the step read, if it is to.
+    /// Zeroes all gradients, if the step is to.
     fn end_step(&mut self) {
         if self.control.zero_grad {
-            for (param, tensor) in self.engine.tensors.iter_mut().enumerate() {
-                if !self.model.is_frozen(param) {
-                    tensor.zero_grad();
-                }
-            }
+            self.zero_grad();
         }
     }
 
@@ -189,6 +186,12 @@ impl<T: Real> Optimizer<Cpu<T>> {
     /// Steps skipped so far.
     pub fn skipped(&self) -> u64 {
         self.engine.scale.skipped
+    }
+
+    /// Steps skipped one after another, up to the last: 0 after a good step. See
+    /// [`Statistics::skipped_in_row`](crate::Statistics::skipped_in_row) for what to do about many.
+    pub fn skipped_in_row(&self) -> u64 {
+        self.engine.scale.skipped_in_row
     }
 
     /// The norm of all gradients of the last step, unscaled and before clipping; the largest

@@ -53,9 +53,20 @@ struct Shard {
 
 /// Which tables there are beside the rows.
 #[derive(Debug, Clone, Copy)]
-struct Beside {
-    tensors: bool,
+pub(super) struct Beside<'a> {
+    /// The blocks' places among partial sums.
+    reduction: Option<&'a Reduction>,
+    /// What chances depend on.
     origins: bool,
+}
+
+impl<'a> Beside<'a> {
+    pub const NOTHING: Self = Self { reduction: None, origins: false };
+
+    pub fn new(dispatches: &[Dispatch], reduction: Option<&'a Reduction>) -> Self {
+        let origins = dispatches.iter().any(|dispatch| dispatch.formats.by_chance());
+        Self { reduction, origins }
+    }
 }
 
 impl Blocks {
@@ -63,7 +74,7 @@ impl Blocks {
     pub fn new(
         compiler: &mut Compiler,
         dispatches: &[Dispatch],
-        reduction: Option<&Reduction>,
+        beside: Beside<'_>,
         key: impl Fn(usize) -> u32,
     ) -> Result<Self, Error> {
         let limits = compiler.limits;
@@ -72,12 +83,11 @@ impl Blocks {
         let alignment = limits.min_storage_buffer_offset_alignment.div_ceil(TENSOR_BYTES);
         let (places, sizes) = packed(dispatches.iter().map(Dispatch::blocks), alignment, most);
         let mut pieces = vec![Vec::new(); sizes.len()];
-        let sums = |piece: &_| reduction.map_or([0, 0], |reduction| reduction.of_piece(piece));
+        let sums =
+            |piece: &_| beside.reduction.map_or([0, 0], |reduction| reduction.of_piece(piece));
         for (dispatch, &(shard, first, _)) in dispatches.iter().zip(&places) {
             pieces[shard].extend(dispatch.piece_words(first as u32, sums, &key));
         }
-        let origins = dispatches.iter().any(|dispatch| dispatch.formats.by_chance());
-        let beside = Beside { tensors: reduction.is_some(), origins };
         let (shards, writes) = if sizes.iter().sum::<u64>() <= MOST_BY_HOST {
             (by_host(&compiler.device, &pieces, &sizes, beside), Vec::new())
         } else {
@@ -112,11 +122,14 @@ fn by_host(
     device: &wgpu::Device,
     pieces: &[Vec<PieceWords>],
     sizes: &[u64],
-    beside: Beside,
+    beside: Beside<'_>,
 ) -> Vec<Shard> {
     let shard = |(pieces, &count): (&Vec<_>, &u64)| Shard {
         rows: written(device, ROWS, &by_block(pieces, count, row)),
-        tensors: beside.tensors.then(|| written(device, TENSORS, &by_block(pieces, count, tensor))),
+        tensors: beside
+            .reduction
+            .is_some()
+            .then(|| written(device, TENSORS, &by_block(pieces, count, tensor))),
         origins: beside.origins.then(|| written(device, ORIGINS, &by_block(pieces, count, origin))),
     };
     pieces.iter().zip(sizes).map(shard).collect()
@@ -161,7 +174,7 @@ fn by_gpu(
     compiler: &mut Compiler,
     pieces: &[Vec<PieceWords>],
     sizes: &[u64],
-    beside: Beside,
+    beside: Beside<'_>,
 ) -> Result<(Vec<Shard>, Vec<Recorded>), Error> {
     let nearest: Vec<_> = pieces.iter().zip(sizes).map(nearest).collect();
     let words = |pieces: &Vec<PieceWords>| {
@@ -172,7 +185,7 @@ fn by_gpu(
     let pieces: Vec<_> = pieces.iter().map(words).collect();
     let pieces = Tables::new(&compiler.device, &pieces);
     let nearest = Tables::new(&compiler.device, &nearest);
-    let Beside { tensors, origins } = beside;
+    let (tensors, origins) = (beside.reduction.is_some(), beside.origins);
     let key = compiler.fixed(Fixed::Table { tensors, origins })?;
     let table = |label, size| create(&compiler.device, label, size, false);
     let shard = |&rows: &u64| Shard {

@@ -2,7 +2,7 @@
 
 use crate::control::Control;
 use crate::error::Error;
-use crate::gpu::blocks::Blocks;
+use crate::gpu::blocks::{Beside, Blocks};
 use crate::gpu::buffers::{Buffers, StateOf};
 use crate::gpu::compile::{Compiler, Operands, Recorded};
 use crate::gpu::decision::Decision;
@@ -87,7 +87,8 @@ impl Inputs<'_> {
         let needs_sums = decides || self.dispatches.iter().any(sums);
         let reduction = needs_sums.then(|| Reduction::new(self.dispatches));
         let key = |param: usize| self.model.params[param].noise_key;
-        let blocks = Blocks::new(compiler, self.dispatches, reduction.as_ref(), key)?;
+        let beside = Beside::new(self.dispatches, reduction.as_ref());
+        let blocks = Blocks::new(compiler, self.dispatches, beside, key)?;
         let levels = reduction.map(|reduction| {
             let rows = Tables::new(&compiler.device, &reduction.levels);
             Levels { reduction, rows }

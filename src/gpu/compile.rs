@@ -106,6 +106,11 @@ impl Compiler {
         Fixed::Measure { transport: self.best(transport), exchange: self.exchange, codec }
     }
 
+    /// The kernel that zeroes gradients.
+    pub fn zero(&self, transport: Transport, codec: Codec) -> Fixed {
+        Fixed::Zero { transport: self.best(transport), codec }
+    }
+
     /// Compiles a kernel of a rule, unless it is compiled already.
     pub fn rule(
         &mut self,

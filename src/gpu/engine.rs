@@ -11,6 +11,7 @@ use crate::gpu::guard::{check_usage, guarded};
 use crate::gpu::place::Place;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
+use crate::gpu::zeroing::{Zeroing, frozen};
 use crate::layout::formats::WORD_BYTES;
 use crate::layout::geometry::{BLOCK, Exchange, Transport};
 use crate::layout::kernels::{Class, Kernels};
@@ -120,6 +121,8 @@ impl Gpu {
         let pages = Pages::new(model, &self.kernels, &limits);
         let slots: Vec<_> = model.params.iter().map(|param| pages.of_count[param.count]).collect();
         let dispatches = plan(&self.layout, &slots, &limits);
+        let zeroed =
+            if control.zero_grad { frozen(model, &self.layout, &limits) } else { Vec::new() };
         let (device, arrived) = (self.device.clone(), self.arrived());
         if let Some(decision) = &mut self.decision {
             decision.reserve(&device, model.counts.len(), model.recorded(), arrived)?;
@@ -140,7 +143,10 @@ impl Gpu {
                 dispatches: &dispatches,
                 decision: uploads.decided().zip(self.decision.as_ref()),
             };
-            let commands = inputs.commands(&mut self.compiler, &mut self.scratch)?;
+            let mut commands = inputs.commands(&mut self.compiler, &mut self.scratch)?;
+            let zeroing = Zeroing::new(&zeroed, &self.buffers, &mut self.compiler)?;
+            commands.first.extend(zeroing.writes);
+            commands.recorded.extend(zeroing.recorded);
             Ok((commands, uploads))
         });
         // After a failure half of what is kept may be invalid.
@@ -187,9 +193,20 @@ impl Gpu {
             self.compiler.fixed(Fixed::AddUp(SumOf::Measures))?;
             self.compiler.fixed(Fixed::AddUp(SumOf::Sums(CHANGED_SUMS)))?;
         }
+        if control.zero_grad {
+            for (_, class) in self.kernels.classes() {
+                let codec = class.formats.grad;
+                for transport in transports(&class.formats, caller, vec4) {
+                    self.compiler.fixed(self.compiler.zero(transport, codec))?;
+                }
+            }
+        }
         if least_blocks > MOST_BY_HOST {
             let origins = self.kernels.classes().any(|(_, class)| class.formats.by_chance());
             self.compiler.fixed(Fixed::Table { tensors: sums, origins })?;
+            if control.zero_grad {
+                self.compiler.fixed(Fixed::Table { tensors: false, origins: false })?;
+            }
         }
         Ok(())
     }

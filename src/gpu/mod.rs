@@ -12,12 +12,14 @@ mod guard;
 mod moving;
 mod place;
 mod read;
+mod read_all;
 mod readback;
 mod ring;
 mod scratch;
 mod step;
 mod tables;
 mod uploads;
+mod zeroing;
 
 pub use engine::Gpu;
 pub use place::{Place, Slice};

@@ -1,6 +1,6 @@
 //! Where an optimizer's arrays are, reading them back, and zeroing gradients.
 
-use crate::control::{Source, Statistics, decode};
+use crate::control::{Source, Statistics, StepSource, decode};
 use crate::error::Error;
 use crate::gpu::buffers::{Part, StateOf};
 use crate::gpu::engine::{Gpu, check_write};
@@ -174,15 +174,15 @@ impl Optimizer<Gpu> {
         })
     }
 
-    /// Where a parameter's step count is found: on the device, at an index, unless it was set since
-    /// the latest step.
-    fn steps_source(&self, param: usize) -> Result<usize, u64> {
+    /// Where a parameter's step count is found: on the device, unless it was set since the latest
+    /// step.
+    pub(super) fn steps_source(&self, param: usize) -> StepSource {
         let index = self.model.params[param].count;
         let Count { origin, steps, .. } = &self.model.counts[index];
         match origin {
-            Origin::Itself => Ok(index),
-            Origin::Other(index) => Ok(*index),
-            Origin::Host => Err(*steps),
+            Origin::Itself => StepSource::Device(index),
+            Origin::Other(index) => StepSource::Device(*index),
+            Origin::Host => StepSource::Host(*steps),
         }
     }
 
@@ -242,7 +242,7 @@ impl Optimizer<Gpu> {
 }
 
 /// The elements of spans that were read, a list of words each.
-fn decoded(words: &[Vec<u32>], stored: &[(Codec, Span)]) -> Vec<f32> {
+pub(super) fn decoded(words: &[Vec<u32>], stored: &[(Codec, Span)]) -> Vec<f32> {
     let mut values = Vec::new();
     for (words, &(codec, span)) in words.iter().zip(stored) {
         Part::decode(codec, span, words, &mut values);

@@ -103,12 +103,12 @@ impl Uploads {
             request.write(control, model, &pages.targets, arrived)?;
             let words = bytemuck::cast_slice(&request.words);
             let slot = self.ring.take(device, words.len() as u64)?;
-            model.advance();
+            model.advance(control.skips())?;
             self.ring.write(queue, &slot, words);
             return Ok(slot);
         }
         let slot = self.ring.take(device, pages.bytes)?;
-        model.advance();
+        model.advance(control.skips())?;
         self.upload.clear();
         control.verdict().write(&mut self.upload);
         self.upload.resize(pages.written as usize / 4, 0);

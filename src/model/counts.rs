@@ -5,8 +5,10 @@
 #[derive(Debug, Clone)]
 pub(crate) struct Count {
     pub group: usize,
-    /// Steps taken; where steps may be skipped, steps recorded.
+    /// Steps taken if the count is known; otherwise steps recorded, and at most these were taken.
     pub steps: u64,
+    /// Whether the host knows how many steps were taken: none of them was the device's to skip.
+    pub is_known: bool,
     /// What the rule keeps for all its parameters.
     pub scalars: Vec<f64>,
     /// Whether the next step leaves its parameters alone.
@@ -32,6 +34,10 @@ pub(crate) enum Origin {
     Host,
 }
 
+/// The most steps that a count counts, since GPUs count in 32 bits. A run of a thousand steps a
+/// second gets there in seven weeks.
+pub(crate) const MAX_STEPS: u64 = u32::MAX as u64;
+
 /// The history of a count that took no step.
 const NO_HISTORY: u64 = 0;
 
@@ -47,8 +53,17 @@ impl Count {
     /// A count that the host knows, without members and scalars.
     pub fn new(group: usize, steps: u64, frozen: bool) -> Self {
         let history = if steps == 0 { NO_HISTORY } else { mix(!NO_HISTORY, steps) };
-        let (origin, scalars) = (Origin::Host, Vec::new());
-        Self { group, steps, scalars, frozen, members: 0, origin, history, recorded: false }
+        Self {
+            group,
+            steps,
+            is_known: true,
+            scalars: Vec::new(),
+            frozen,
+            members: 0,
+            origin: Origin::Host,
+            history,
+            recorded: false,
+        }
     }
 
     /// The same count with these scalars.
@@ -83,12 +98,14 @@ impl Count {
         (self.group, self.history, self.frozen) == (other.group, other.history, other.frozen)
     }
 
-    /// Takes the count over a recorded step, the optimizer's `number`-th: whether it counts.
-    pub fn record(&mut self, number: u64) -> bool {
+    /// Takes the count over a recorded step, the optimizer's `number`-th, which the device may yet
+    /// skip if it is `skippable`: whether it counts.
+    pub fn record(&mut self, number: u64, skippable: bool) -> bool {
         self.recorded = self.members > 0;
         self.origin = Origin::Itself;
         if self.takes_part() {
             self.steps += 1;
+            self.is_known &= !skippable;
             self.history = mix(self.history, number);
         }
         self.takes_part()

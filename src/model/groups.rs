@@ -1,7 +1,7 @@
 //! Groups, their rules and parameters, and which step count each parameter has.
 
 use crate::error::Error;
-use crate::model::counts::Count;
+use crate::model::counts::{Count, MAX_STEPS};
 use crate::model::names::{Names, ParamId, ParamKey};
 use crate::model::param::{Param, ParamInfo, Shape};
 use crate::model::storage::Formats;
@@ -96,10 +96,19 @@ impl Model {
     }
 
     /// Sets the number of steps that a parameter has behind it.
-    pub(crate) fn set_steps(&mut self, param: usize, steps: u64) {
+    pub(crate) fn set_steps(&mut self, param: usize, steps: u64) -> Result<(), Error> {
+        if steps > MAX_STEPS {
+            return Err(Error::parameter(
+                self.name(param),
+                format!("at most {MAX_STEPS} steps behind it"),
+                steps,
+                "Give the number of steps that were taken, as `steps` or `read_steps` told it",
+            ));
+        }
         let frozen = self.is_frozen(param);
         let count = self.index_of_steps(self.params[param].group, steps, frozen);
         self.give_count(param, count);
+        Ok(())
     }
 
     /// Moves a parameter to another group; its step count stays.
@@ -112,14 +121,30 @@ impl Model {
         }
     }
 
-    /// Takes every count that is not frozen one step further.
-    pub(crate) fn advance(&mut self) {
+    /// Refuses a step that a count has no room for.
+    pub(crate) fn check_steps(&self) -> Result<(), Error> {
+        let is_full = |count: &Count| count.takes_part() && count.steps >= MAX_STEPS;
+        let Some(full) = self.counts.iter().position(is_full) else { return Ok(()) };
+        let param = self.params.iter().position(|param| param.count == full);
+        Err(Error::parameter(
+            param.map_or("", |param| self.name(param)),
+            format!("fewer than {MAX_STEPS} steps behind it"),
+            self.counts[full].steps,
+            "Set a smaller count by `set_steps`: so late, no rule tells one count from another",
+        ))
+    }
+
+    /// Takes every count that is not frozen one step further, which the device may yet skip if it
+    /// is `skippable`. If one has no room for it, none has moved.
+    pub(crate) fn advance(&mut self, skippable: bool) -> Result<(), Error> {
+        self.check_steps()?;
         self.recorded += 1;
         for count in &mut self.counts {
-            if count.record(self.recorded) {
+            if count.record(self.recorded, skippable) {
                 self.groups[count.group].rule.advance(count.steps, &mut count.scalars);
             }
         }
+        Ok(())
     }
 
     /// How many steps were recorded so far.
@@ -137,8 +162,10 @@ impl Model {
         self.counts[self.params[param].count].frozen
     }
 
-    pub(crate) fn steps(&self, param: usize) -> u64 {
-        self.counts[self.params[param].count].steps
+    /// Steps that a parameter has taken, if the host knows.
+    pub(crate) fn steps(&self, param: usize) -> Option<u64> {
+        let Count { steps, is_known, .. } = self.counts[self.params[param].count];
+        is_known.then_some(steps)
     }
 
     /// The index of a count with so many steps behind it. Its scalars are computed, step by step,

@@ -110,8 +110,9 @@ pub struct ParamInfo<'a> {
     pub elements: usize,
     /// The index of its group.
     pub group: usize,
-    /// Steps taken; where the device decides on steps, steps recorded.
-    pub steps: u64,
+    /// Steps taken; `None` where only the GPU knows, because it may have skipped some:
+    /// [`read_steps`](crate::Optimizer::read_steps) asks it.
+    pub steps: Option<u64>,
     /// Whether steps leave it alone.
     pub is_frozen: bool,
 }

@@ -12,7 +12,7 @@ use std::any::Any;
 use std::fmt::Debug;
 
 /// A [`Rule`] whose type was erased, as optimizers hold it. Every rule is one.
-pub trait DynRule: Debug + Send + Sync {
+pub trait DynRule: Any + Debug + Send + Sync {
     /// [`Rule::NAME`].
     fn name(&self) -> &'static str;
     /// [`Rule::WGSL`].
@@ -75,6 +75,15 @@ pub trait DynRule: Debug + Send + Sync {
     /// What a run of elements adds to each sum: their sum, or the sum of their squares for a norm.
     #[doc(hidden)]
     fn sum_run(&self, coeffs: &[f64], scaling: [f64; 2], view: AnyView<'_>) -> [f64; MAX_SUMS];
+}
+
+impl dyn DynRule {
+    /// The rule with its present numbers, if it is of this type:
+    /// `optimizer.rule(0)?.downcast_ref::<Adam>()`.
+    pub fn downcast_ref<R: Rule>(&self) -> Option<&R> {
+        let rule: &dyn Any = self;
+        rule.downcast_ref()
+    }
 }
 
 impl<R: Rule> From<R> for Box<dyn DynRule> {

@@ -107,6 +107,13 @@ pub enum Fixed {
         /// Whether parameters are rounded by chance.
         origins: bool,
     },
+    /// Zeroes gradients that no update reads.
+    Zero {
+        /// How threads reach elements.
+        transport: Transport,
+        /// How gradients are stored.
+        codec: Codec,
+    },
 }
 
 /// Links a kernel of a rule.
@@ -312,6 +319,7 @@ pub fn fixed(kernel: Fixed) -> Shader {
         Fixed::Decide => decide(),
         Fixed::Grow => grow(),
         Fixed::Table { tensors, origins } => table_writer(tensors, origins),
+        Fixed::Zero { transport, codec } => zero(transport, codec),
     }
     .link()
 }
@@ -327,6 +335,19 @@ fn measure(transport: Transport, exchange: Exchange, codec: Codec) -> Kernel {
         Binding::elements(Resource::Grads, Access::Read, "grads", (codec, transport)),
         tensors(Access::Read),
         partials("Measure"),
+    ];
+    kernel
+}
+
+fn zero(transport: Transport, codec: Codec) -> Kernel {
+    let mut kernel = flags_of(transport);
+    kernel.label = "the zeroing of gradients".into();
+    kernel.file = "zero";
+    let strided = transport == Transport::Scalar && codec == Codec::F32;
+    kernel.flags.extend(strided.then_some("strided"));
+    kernel.bindings = vec![
+        table(transport),
+        Binding::elements(Resource::Grads, Access::ReadWrite, "grads", (codec, transport)),
     ];
     kernel
 }

@@ -37,7 +37,8 @@ sources!(
     "table",
     "tree",
     "update",
-    "wide";
+    "wide",
+    "zero";
     "bf16",
     "decades",
     "f16",

@@ -2,7 +2,7 @@
 
 use crate::common::cases::{cases, label};
 use crate::common::gpu::Gpu;
-use crate::common::model::{Model, PLACEMENTS, Placement, name};
+use crate::common::model::{Model, PLACEMENTS, Placement, name, steps_taken};
 use crate::common::random::Random;
 use proptest::prelude::*;
 use wgpu_optim::{
@@ -72,7 +72,7 @@ fn coefficients_are_the_hosts_at_any_step() {
                 model.optimizer.set_steps("p0", behind).expect("set");
                 model.step();
                 model.step();
-                assert_eq!(model.optimizer.steps("p0").expect("known"), behind + 2);
+                assert_eq!(steps_taken(&model.optimizer, "p0"), behind + 2);
             }
             assert!(plain.bits() == decided.bits(), "{} from step {behind} on", rule.name());
             let steps = u64::from(decided.statistics().parameters[0].steps);
@@ -180,6 +180,7 @@ proptest! {
             let found = model.statistics();
             prop_assert_eq!(found.next_loss_scale, twin.loss_scale().expect("scaled"));
             prop_assert_eq!(u64::from(found.skipped), twin.skipped());
+            prop_assert_eq!(u64::from(found.skipped_in_row), twin.skipped_in_row());
             let norm = twin.grad_norm() as f32;
             let same = found.grad_norm.to_bits() == norm.to_bits();
             let close = (found.grad_norm / norm - 1.0).abs() <= 1e-6;
@@ -528,6 +529,27 @@ fn a_gradient_that_overflows_when_unscaled_is_skipped() {
         model.set_grads(&[vec![1.0, g, 3.0]]);
         model.step();
         assert_eq!(model.statistics().skipped, skipped, "{g}");
+    }
+}
+
+/// A model that is NaN for good is told from a scale that backs off: by steps skipped in a row.
+#[test]
+fn steps_skipped_in_a_row_are_counted_on_both_engines() {
+    let scaler = GradScaler::constant(1.0);
+    let mut model = build(&SGD::default(), &[3], Placement::Arena, |b| b.grad_scaler(scaler));
+    let twin = CpuOptimizer::<f32>::builder().group(SGD::default(), [("p0", 3)]);
+    let mut twin = twin.grad_scaler(scaler).build().expect("built");
+    let steps =
+        [(0.5, 0, 0), (f32::NAN, 1, 1), (f32::INFINITY, 2, 2), (0.5, 0, 2), (f32::NAN, 1, 3)];
+    for (g, in_row, skipped) in steps {
+        let gradient = [1.0, g, 3.0];
+        model.set_grads(&[gradient.to_vec()]);
+        model.step();
+        twin.set_grad("p0", &gradient).expect("set");
+        twin.step().expect("stepped");
+        let found = model.statistics();
+        assert_eq!((found.skipped_in_row, found.skipped), (in_row, skipped), "{g}");
+        assert_eq!((twin.skipped_in_row(), twin.skipped()), (in_row.into(), skipped.into()), "{g}");
     }
 }
 

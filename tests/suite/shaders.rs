@@ -101,7 +101,7 @@ fn named(kernel: Fixed) -> (String, Shader) {
     match kernel {
         // A new one must be among the small shaders or those over blocks.
         Fixed::Measure { .. } | Fixed::AddUp(_) | Fixed::Gather => {}
-        Fixed::Decide | Fixed::Grow | Fixed::Table { .. } => {}
+        Fixed::Decide | Fixed::Grow | Fixed::Table { .. } | Fixed::Zero { .. } => {}
     }
     (format!("{kernel:?}"), fixed(kernel))
 }
@@ -114,8 +114,8 @@ fn small_shaders() -> impl Iterator<Item = (String, Shader)> {
     tables.chain([Fixed::Gather, Fixed::Decide, Fixed::Grow]).map(named)
 }
 
-/// The kernels over blocks that are the same for every rule: those that measure, and those that add
-/// up.
+/// The kernels over blocks that are the same for every rule: those that measure, those that add up,
+/// and those that zero.
 fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
     let codecs = [Codec::F32, Codec::F16, Codec::Bf16];
     let measure = move |transport| {
@@ -124,7 +124,10 @@ fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
     };
     let measures = Transport::ALL.into_iter().flat_map(measure);
     let sums = (1..=4).map(SumOf::Sums).chain([SumOf::Measures]).map(Fixed::AddUp);
-    measures.chain(sums).map(named)
+    let zero = Transport::ALL
+        .into_iter()
+        .flat_map(move |transport| codecs.map(|codec| Fixed::Zero { transport, codec }));
+    measures.chain(sums).chain(zero).map(named)
 }
 
 /// Every kernel over blocks: of every rule and option, and those that are the same for all.

@@ -101,6 +101,13 @@ impl Gpu {
         self.queue.submit([encoder.finish()]);
     }
 
+    /// The number of the latest submission, an empty one that this makes.
+    pub fn submissions(&self) -> u64 {
+        let index = format!("{:?}", self.queue.submit([]));
+        let digits: String = index.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("no number in {index}"))
+    }
+
     /// A buffer of these values that can be an optimizer's and be read.
     pub fn buffer(&self, values: &[f32]) -> wgpu::Buffer {
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {

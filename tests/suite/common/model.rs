@@ -42,6 +42,12 @@ pub struct Model {
     places: Vec<[Place; 2]>,
 }
 
+/// Steps that a parameter has taken, as the GPU knows them.
+pub fn steps_taken(optimizer: &Optimizer, name: &str) -> u64 {
+    let index = optimizer.params().position(|param| param.name == name).expect("known");
+    optimizer.read_steps().and_then(|r| r.wait()).expect("read")[index]
+}
+
 pub fn name(param: usize) -> String {
     format!("p{param}")
 }
