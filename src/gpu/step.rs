@@ -13,8 +13,9 @@ impl Optimizer<Gpu> {
     ///
     /// # Errors
     /// The device could not create what is needed: room for more unfinished steps than ever before,
-    /// or, where parameters were added, moved or frozen, the tables and bind groups for it. Nothing
-    /// is recorded then, and no step counted.
+    /// or, where parameters were added, moved or frozen, the tables and bind groups for it. Or a
+    /// parameter has taken 2³² − 1 steps already; see [`Self::set_steps`]. Nothing is recorded then,
+    /// and no step counted.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         self.engine.prepare(&self.model, &self.control)?;
         let descriptor =
