@@ -53,6 +53,19 @@ fn the_table_of_rules_is_the_list_of_rules() {
     }
 }
 
+/// Every rule has its largest errors on the CPU and on some adapter.
+#[test]
+fn the_page_of_bounds_has_every_rule() {
+    let page = read("docs/bounds.md");
+    let tables: Vec<_> = page.split("\n## ").skip(1).collect();
+    assert!(tables.len() >= 2 && tables[0].starts_with("The CPU"), "{} tables", tables.len());
+    for table in tables {
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let named: Vec<_> = rows.map(|(name, _)| name).collect();
+        assert!(named.iter().eq(rules().keys()), "{named:?}");
+    }
+}
+
 #[test]
 fn the_readme_names_its_two_commands() {
     let readme = read("README.md");

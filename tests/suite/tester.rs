@@ -1,7 +1,7 @@
 //! The tester is tested: what is wrong must be found to be wrong.
 
 use crate::common::cases::cases;
-use crate::common::exact::{AROUND, Arrays, check_step, f32_step, ulp};
+use crate::common::exact::{AROUND, Arrays, check_step, f32_step, largest_errors, ulp};
 use crate::common::random::Random;
 use wgpu_optim::{Adam, AdamW, DynRule, LAMB};
 
@@ -26,6 +26,22 @@ fn a_true_step_passes() {
     for rule in cases() {
         let (before, grad, after) = true_step(rule.as_ref(), |_| {});
         check_step(rule.as_ref(), 2, &before, &grad, &after).expect("a true step");
+    }
+}
+
+/// The errors that `docs/bounds.md` tells: a change of 1000 ulps in one element is found as such.
+#[test]
+fn the_largest_errors_are_found() {
+    let rule = Adam::default();
+    for array in 0..2 {
+        let (before, grad, mut after) = true_step(&rule, |_| {});
+        let plain = largest_errors(&rule, 2, &before, &grad, &after);
+        assert!(plain.iter().all(|&errors| errors > 0.0 && errors < 50.0), "{plain:?}");
+        let scale = after.0[array][7].abs().max(before.0[array][7].abs());
+        after.0[array][7] += 1000.0 * ulp(f64::from(scale)) as f32;
+        let found = largest_errors(&rule, 2, &before, &grad, &after);
+        assert!((found[array] - 1000.0).abs() < 50.0, "{found:?}");
+        assert_eq!(found[1 - array], plain[1 - array]);
     }
 }
 

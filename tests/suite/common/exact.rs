@@ -177,6 +177,28 @@ pub fn check_step(
     Ok(worst)
 }
 
+/// The largest error of one step, of the parameter and of its states: in ulps of the larger of an
+/// element's old and new value.
+pub fn largest_errors(
+    rule: &dyn DynRule,
+    step: u64,
+    before: &Arrays,
+    grad: &[f32],
+    after: &Arrays,
+) -> [f64; 2] {
+    let expected = Exact::new(rule, step, before, grad).step(|_, x| x);
+    let mut worst = [0f64; 2];
+    for (array, exact) in expected.iter().enumerate() {
+        let worst = &mut worst[array.min(1)];
+        let old = &before.0[array];
+        for ((&found, &exact), &old) in after.0[array].iter().zip(exact).zip(old) {
+            let scale = ulp(exact.abs().max(f64::from(old).abs()));
+            *worst = worst.max((f64::from(found) - exact).abs() / scale);
+        }
+    }
+    worst
+}
+
 /// The error in parts of what is allowed; NaN where one side alone is NaN.
 fn ratio(found: f64, expected: f64, allowed: f64) -> f64 {
     if found == expected || (found.is_nan() && expected.is_nan()) {
