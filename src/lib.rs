@@ -8,8 +8,10 @@
 //!   dispatch, whatever its number of tensors and groups. Sizes beyond 65 535 workgroups, one
 //!   binding or one buffer are cut into windows.
 //! - **Any placement.** Parameters and gradients are in your buffers at any offset that is a
-//!   multiple of 4 bytes, or in an arena that the optimizer allocates. Nothing outside a
-//!   parameter's own elements is ever written.
+//!   multiple of an element's bytes, or in an arena that the optimizer allocates. Nothing outside
+//!   a parameter's own elements is ever written.
+//! - **Half the memory and less.** Parameters and gradients in f16 or bf16, with masters; states in
+//!   16 or 8 bits: [`Storage`].
 //! - **PyTorch's names, defaults and formulas**, each held to PyTorch's own trajectories.
 //! - **A CPU twin.** [`CpuOptimizer`] has the same methods over `f32` and `f64`, serial and
 //!   parallel.

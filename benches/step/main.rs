@@ -19,6 +19,7 @@
 
 mod against;
 mod control;
+mod formats;
 mod growth;
 mod host;
 mod start;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     bench.part("PyTorch on the GPU", 1.0, against::torch_on_gpu);
     bench.part("many tensors", 1.0, against::many_tensors);
     bench.part("around the step", 1.0, control::control);
+    bench.part("formats", 1.0, formats::formats);
     bench.part("recording", 1.0, host::record);
     bench.part("PyTorch on the CPU", 1.0, against::torch_on_cpu);
     bench.part("boundaries", 0.7, growth::boundaries);

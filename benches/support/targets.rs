@@ -31,8 +31,11 @@ pub fn print(bench: &mut Bench) {
     let device = if bench.gpu.is_software() { Device::Software } else { Device::Gpu };
     let results = Results { lines: &bench.record.lines };
     let mut targets = match device {
-        Device::Gpu => [of_copy(&results), torch_on_gpu(&results), control(&results)].concat(),
-        Device::Software => [by_hand(&results), burn(&results)].concat(),
+        Device::Gpu => {
+            let all = [of_copy, torch_on_gpu, control, formats_of_copy];
+            all.map(|targets| targets(&results)).concat()
+        }
+        Device::Software => [by_hand, burn, formats].map(|targets| targets(&results)).concat(),
     };
     let everywhere = [many_tensors(&results), host(&results), cpu(&results), growth(&results)];
     targets.extend(everywhere.concat());
@@ -112,6 +115,16 @@ impl Results<'_> {
             let (_, ratio) = ratios.find(|(label, _)| begins(label, other))?;
             ratio[0].as_f64().or(ratio.as_f64())
         })
+    }
+
+    /// The time of a contestant, as a multiple of another's that moves other numbers of bytes.
+    fn time(&self, own: &str, other: &str, shape: &str, clock: &str) -> Option<f64> {
+        let bytes = |name: &str| {
+            let named =
+                |line: &&Value| label(line).to_lowercase() == name && text(line, "shape") == shape;
+            self.lines.iter().find(named)?["bytes"].as_f64()
+        };
+        Some(bytes(own)? / bytes(other)? / self.ratio(own, other, shape, clock)?)
     }
 
     fn of_shape(&self, measure: &str, shape: &str) -> Option<f64> {
@@ -205,6 +218,37 @@ fn control(results: &Results<'_>) -> Vec<Target> {
         Target::new(name, AtMost(ONE_MORE_READ), time)
     };
     ["1x16M", "1000x4096"].map(target).to_vec()
+}
+
+/// The formats of the bench `step`, and the most time of f32's on a driver that computes on the CPU.
+const FORMATS: [(&str, f64); 6] = [
+    ("bf16 remainder", 1.5),
+    ("bf16 stochastic", 1.5),
+    ("f16 master", 1.5),
+    ("bf16 all", 1.5),
+    ("f32, 8-bit states", 3.0),
+    ("bf16 remainder, 8-bit states", 3.0),
+];
+
+const FORMATS_SHAPE: &str = "1x4M";
+
+fn formats(results: &Results<'_>) -> Vec<Target> {
+    let target = |(format, most): (&str, f64)| {
+        let [own, f32] = [format, "f32"].map(|format| format!("wgpu-optim adamw {format}"));
+        let time = results.time(&own, &f32, FORMATS_SHAPE, DEVICE);
+        Target::new(format!("adamw, {FORMATS_SHAPE}, {format}: time of f32"), AtMost(most), time)
+    };
+    FORMATS.map(target).to_vec()
+}
+
+fn formats_of_copy(results: &Results<'_>) -> Vec<Target> {
+    let target = |(format, _): (&str, f64)| {
+        let own = format!("wgpu-optim adamw {format}");
+        let ratio = results.ratio(&own, "copy", FORMATS_SHAPE, DEVICE);
+        let name = format!("adamw, {FORMATS_SHAPE}, {format}: of the copy's bandwidth");
+        Target::new(name, AtLeast(0.9), ratio)
+    };
+    FORMATS.map(target).to_vec()
 }
 
 fn host(results: &Results<'_>) -> Vec<Target> {
