@@ -4,6 +4,7 @@ use crate::layout::geometry::ELEMENT_BYTES;
 use crate::layout::kernels::Kernels;
 use crate::layout::placement::{BufferId, Layout, Span};
 use crate::model::Model;
+use std::collections::BTreeMap;
 
 /// Every buffer.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +58,11 @@ impl CallerBuffers {
     /// The size of a buffer in bytes.
     pub fn size(&self, index: usize) -> u64 {
         self.known[index].as_ref().map_or(0, |(buffer, _)| buffer.size())
+    }
+
+    /// Whether some array is in this buffer.
+    pub fn has(&self, buffer: &wgpu::Buffer) -> bool {
+        self.is(self.last, buffer) || self.search(buffer).is_ok()
     }
 
     fn is(&self, index: usize, buffer: &wgpu::Buffer) -> bool {
@@ -156,6 +162,24 @@ impl Buffers {
                 shards.extend(state.create());
             }
         }
+    }
+
+    /// What the optimizer's own arrays take, by what they hold.
+    pub fn needs(&self, model: &Model, kernels: &Kernels) -> String {
+        let mut needs = BTreeMap::new();
+        let mut add = |name, buffers: &[wgpu::Buffer]| {
+            *needs.entry(name).or_default() += buffers.iter().map(wgpu::Buffer::size).sum::<u64>();
+        };
+        add("parameters", &self.params);
+        add("gradients", &self.grads);
+        for (kernel, states) in self.states.iter().enumerate() {
+            let names = kernels.rule(model, kernel).states();
+            names.iter().zip(states).for_each(|(state, shards)| add(state.name, shards));
+        }
+        let total: u64 = needs.values().sum();
+        let of = |(name, bytes): (&&str, &u64)| format!("{bytes} for `{name}`");
+        let parts: Vec<_> = needs.iter().filter(|(_, bytes)| **bytes > 0).map(of).collect();
+        format!("the optimizer's arrays take {total} bytes, {}", parts.join(", "))
     }
 
     /// The buffer of this identity; `None` if there is none.

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::gpu::engine::Gpu;
+use crate::gpu::probe::check_queue;
 use crate::optimizer::{Builder, Optimizer};
 
 impl Builder<Gpu> {
@@ -13,22 +14,28 @@ impl Builder<Gpu> {
     }
 
     /// Checks everything, then creates states and bind groups, and compiles every pipeline that
-    /// steps can come to need. It submits nothing.
+    /// steps can come to need. It submits nothing. It polls the device, and waits for what was
+    /// submitted before, to find out whether the queue is the device's own.
+    ///
+    /// Device, queue, buffers and encoders must come from one [`wgpu::Instance`]: wgpu numbers the
+    /// things of each instance anew, so that those of another pass for this one's, or make wgpu
+    /// panic where they are used.
     ///
     /// On Mesa's lavapipe, steps are about a fifth faster on a device with the feature
     /// `SHADER_INT64`.
     ///
     /// # Errors
     /// A hyperparameter out of its range, a name given twice, a buffer without `STORAGE`, an offset
-    /// or size that does not fit, ranges that overlap, a rule whose WGSL does not fit, a device
-    /// whose limits are too low or whose memory is full. A later build may succeed; the device is
-    /// unharmed.
+    /// or size that does not fit, ranges that overlap, a rule whose WGSL does not fit, a queue or a
+    /// buffer of another device, a destroyed buffer, a device that was lost, whose limits are too
+    /// low or whose memory is full. A later build may succeed; the device is unharmed.
     pub fn build(
         mut self,
         device: &wgpu::Device,
         queue: &wgpu::Queue,
     ) -> Result<Optimizer<Gpu>, Error> {
         self.check()?;
+        check_queue(device, queue)?;
         let engine = Gpu::new(device, queue, &self.control, self.setup.take())?;
         let mut optimizer = self.over(engine)?;
         optimizer.engine.prepare(&optimizer.model, &optimizer.control)?;

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::gpu::group_layout::group_layout;
-use crate::gpu::guard::{now, scoped};
+use crate::gpu::guard::{now, scoped, told};
 use crate::gpu::ring::Slot;
 use crate::gpu::uploads::{Bound, Uploads};
 use crate::layout::geometry::{Exchange, MIN_SUBGROUP, Transport};
@@ -198,7 +198,7 @@ impl Compiler {
                 Ok(Pipeline { pipeline, layout, bindings: shader.bindings })
             }
             ((_, Some(error @ wgpu::Error::OutOfMemory { .. })), _) | ((_, Some(error)), None) => {
-                Err(Error::device(BUILDING, error))
+                Err(told(&self.device, BUILDING, error))
             }
             ((_, Some(error)), Some(rule)) => Err(explain(rule, &shader, &error.to_string(), None)),
         }
@@ -230,7 +230,7 @@ impl Compiler {
                 });
                 explain(rule, shader, &complaint.message, at)
             }
-            _ => Error::device(BUILDING, error),
+            _ => told(&self.device, BUILDING, error),
         })
     }
 }

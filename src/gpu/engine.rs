@@ -9,8 +9,10 @@ use crate::gpu::compile::Compiler;
 use crate::gpu::decision::Decision;
 use crate::gpu::guard::{check_usage, guarded};
 use crate::gpu::place::Place;
+use crate::gpu::probe::Probe;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
+use crate::gpu::write::write;
 use crate::layout::geometry::{BLOCK, Exchange, Transport};
 use crate::layout::kernels::Kernels;
 use crate::layout::pages::{Pages, Slots, check_slot};
@@ -20,6 +22,7 @@ use crate::model::Model;
 use crate::optimizer::{Array, Engine, sealed::Sealed};
 use crate::rule::{Pass, Program};
 use crate::shader::{CHANGED_SUMS, Extras, Fixed, RuleKernel, SumOf};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +35,7 @@ pub struct Gpu {
     pub(super) layout: Layout,
     pub(super) buffers: Buffers,
     pub(super) compiler: Compiler,
+    pub(super) probe: Probe,
     scratch: Scratch,
     /// Where the GPU decides on steps.
     pub(super) decision: Option<Decision>,
@@ -85,6 +89,7 @@ impl Gpu {
                 layout: Layout::new(&compiler.limits),
                 buffers: Buffers::default(),
                 compiler,
+                probe: Probe::new(device),
                 scratch: Scratch::default(),
                 decision,
                 ready: None,
@@ -126,10 +131,10 @@ impl Gpu {
         let made = guarded(&device, "preparing a step", || {
             let old = self.uploads.take().filter(|(old, _)| old.same_shape(&pages));
             let decides = self.decision.is_some();
-            let uploads = old.map_or_else(
-                || Uploads::new(&device, &limits, &pages, decides),
-                |(_, uploads)| uploads,
-            );
+            let uploads = match old {
+                Some((_, uploads)) => uploads,
+                None => Uploads::new(&device, &limits, &pages, decides)?,
+            };
             let inputs = Inputs {
                 model,
                 kernels: &self.kernels,
@@ -250,6 +255,12 @@ impl Gpu {
                 buffers.extend(&self.device, &self.layout, model, &self.kernels);
             })
         });
+        let grown = grown.map_err(|error| match error {
+            Error::OutOfMemory { during, .. } => {
+                Error::OutOfMemory { during, needed: buffers.needs(model, &self.kernels) }
+            }
+            error => error,
+        });
         match grown {
             Ok(()) => self.buffers = buffers,
             Err(_) => (self.kernels, self.layout) = (old_kernels, old_layout),
@@ -307,9 +318,11 @@ impl Engine for Gpu {
             }
         }
         let first = model.params.len() - places.len();
+        let mut seen = HashSet::new();
         for (param, place) in (first..).zip(&places) {
-            let len = model.params[param].len;
-            place.as_ref().map_or(Ok(()), |place| place.check(model.name(param), len))?;
+            let Some(place) = place else { continue };
+            let is_new = |buffer| !self.buffers.caller.has(buffer) && seen.insert(buffer);
+            place.check(model.name(param), model.params[param].len, &self.probe, is_new)?;
         }
         let taken: Vec<_> =
             places.iter().map(|place| Some(self.take_place(place.as_ref()?))).collect();
@@ -354,11 +367,6 @@ impl Engine for Gpu {
         let name = model.name(param);
         let usage = |part: &Part<'_>| check_usage(name, part.buffer, wgpu::BufferUsages::COPY_DST);
         parts.iter().try_for_each(usage)?;
-        for part in parts {
-            let range = part.span.first as usize..(part.span.first + part.span.len) as usize;
-            let [offset, _] = part.bytes();
-            self.queue.write_buffer(part.buffer, offset, bytemuck::cast_slice(&values[range]));
-        }
-        Ok(())
+        write(&self.device, &self.queue, name, &parts, values)
     }
 }

@@ -11,6 +11,7 @@ mod group_layout;
 mod guard;
 mod moving;
 mod place;
+mod probe;
 mod read;
 mod readback;
 mod ring;
@@ -18,6 +19,7 @@ mod scratch;
 mod step;
 mod tables;
 mod uploads;
+mod write;
 
 pub use engine::Gpu;
 pub use place::{Place, Slice};

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::gpu::guard::check_usage;
+use crate::gpu::probe::Probe;
 use crate::layout::geometry::ELEMENT_BYTES;
 use crate::model::Param;
 
@@ -48,10 +49,20 @@ impl Place {
         Self { slices: [param.into(), grad.into()] }
     }
 
-    /// Refuses buffers without `STORAGE`, and slices that are too short for so many elements.
-    pub(super) fn check(&self, name: &str, elements: usize) -> Result<(), Error> {
+    /// Refuses buffers without `STORAGE`, slices that are too short for so many elements, and, of
+    /// those buffers that are new, those that cannot be bound.
+    pub(super) fn check<'a>(
+        &'a self,
+        name: &str,
+        elements: usize,
+        probe: &Probe,
+        mut is_new: impl FnMut(&'a wgpu::Buffer) -> bool,
+    ) -> Result<(), Error> {
         for (slice, array) in self.slices.iter().zip(["parameter", "gradient"]) {
             check_usage(name, &slice.buffer, wgpu::BufferUsages::STORAGE)?;
+            if is_new(&slice.buffer) {
+                probe.check(name, &slice.buffer)?;
+            }
             let needed = ELEMENT_BYTES * elements as u64;
             if let Some(size) = slice.size.filter(|&size| size < needed) {
                 return Err(Error::parameter(

@@ -140,13 +140,20 @@ impl Optimizer<Gpu> {
     /// [`Builder::zero_grad`](crate::Builder::zero_grad) does it within the step, for less.
     ///
     /// # Errors
-    /// Your gradient buffers lack `COPY_DST`. Nothing is recorded then.
+    /// Your gradient buffers lack `COPY_DST`, or were destroyed. Nothing is recorded then. Buffers
+    /// must not be mapped when the commands are submitted; as with [`Self::step`] wgpu tells then.
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         let Gpu { layout, buffers, .. } = &self.engine;
         let grads = |placement: &Placement| buffers.parts(&placement.grads, StateOf::default());
         let parts: Vec<_> = layout.params.iter().map(grads).collect();
+        let mut checked = None;
         for (param, parts) in parts.iter().enumerate() {
             self.check_usage(param, parts, wgpu::BufferUsages::COPY_DST)?;
+            for part in parts {
+                if checked.replace(part.buffer) != Some(part.buffer) {
+                    self.engine.probe.check(self.model.name(param), part.buffer)?;
+                }
+            }
         }
         let mut last: Option<(&wgpu::Buffer, u64, u64)> = None;
         let mut clear = |(buffer, start, end): (&wgpu::Buffer, u64, u64)| {

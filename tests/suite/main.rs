@@ -11,6 +11,7 @@ mod dropped;
 mod equivalence;
 mod errors;
 mod facts;
+mod faults;
 mod golden;
 mod large;
 mod learning;
