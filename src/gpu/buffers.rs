@@ -4,7 +4,6 @@ use crate::layout::geometry::ELEMENT_BYTES;
 use crate::layout::kernels::Kernels;
 use crate::layout::placement::{BufferId, Layout, Span};
 use crate::model::Model;
-use std::collections::BTreeMap;
 
 /// Every buffer.
 #[derive(Debug, Clone, Default)]
@@ -166,9 +165,13 @@ impl Buffers {
 
     /// What the optimizer's own arrays take, by what they hold.
     pub fn needs(&self, model: &Model, kernels: &Kernels) -> String {
-        let mut needs = BTreeMap::new();
+        let mut needs = Vec::<(&str, u64)>::new();
         let mut add = |name, buffers: &[wgpu::Buffer]| {
-            *needs.entry(name).or_default() += buffers.iter().map(wgpu::Buffer::size).sum::<u64>();
+            let bytes = buffers.iter().map(wgpu::Buffer::size).sum();
+            match needs.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += bytes,
+                None => needs.push((name, bytes)),
+            }
         };
         add("parameters", &self.params);
         add("gradients", &self.grads);
@@ -176,9 +179,10 @@ impl Buffers {
             let names = kernels.rule(model, kernel).states();
             names.iter().zip(states).for_each(|(state, shards)| add(state.name, shards));
         }
-        let total: u64 = needs.values().sum();
-        let of = |(name, bytes): (&&str, &u64)| format!("{bytes} for `{name}`");
-        let parts: Vec<_> = needs.iter().filter(|(_, bytes)| **bytes > 0).map(of).collect();
+        needs.retain(|(_, bytes)| *bytes > 0);
+        let total: u64 = needs.iter().map(|(_, bytes)| bytes).sum();
+        let parts: Vec<_> =
+            needs.iter().map(|(name, bytes)| format!("{bytes} for `{name}`")).collect();
         format!("the optimizer's arrays take {total} bytes, {}", parts.join(", "))
     }
 

@@ -187,7 +187,7 @@ impl Compiler {
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &shader.overrides,
-                ..Default::default()
+                zero_initialize_workgroup_memory: shader.zeroed_memory,
             },
             cache: self.cache.as_ref(),
         };

@@ -147,6 +147,8 @@ fn of_rule(
         structs: vec![Verdict::WGSL],
         bindings,
         overrides: rule.options().into_iter().map(flag).collect(),
+        // A user's rule may count on WGSL's zeroes.
+        zeroed_memory: rule.wgsl().contains("var<workgroup>"),
         ..flags_of(transport)
     }
 }

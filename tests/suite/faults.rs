@@ -6,3 +6,4 @@ mod buffers;
 mod common;
 mod foreign;
 mod lost;
+mod memory;

@@ -1,0 +1,62 @@
+//! A device whose memory is full.
+
+use super::common::{CONTROLS, built, goes_on, refused};
+use crate::common::gpu::{Gpu, adapter};
+use std::process::Command;
+use wgpu_optim::{Adam, Error, Optimizer, Param, wgpu};
+
+/// Set in the process that has little memory.
+const INSIDE: &str = "WGPU_OPTIM_TEST_HAS_LITTLE_MEMORY";
+
+/// KiB of addresses that that process has: more than a driver takes, less than [`LARGE`] does.
+const ADDRESSES: u64 = 5 << 20;
+
+/// Elements of four arrays that take 7 GiB together. They are never touched.
+const LARGE: usize = 448 << 20;
+
+/// On a driver that computes on the CPU memory is the process's, which a shell can limit: the test
+/// runs itself in such a shell.
+#[test]
+fn a_full_device() {
+    if std::env::var_os(INSIDE).is_some() {
+        return full();
+    }
+    if !cfg!(target_os = "linux") || adapter().get_info().device_type != wgpu::DeviceType::Cpu {
+        println!("not run: this driver's memory is not the process's");
+        return;
+    }
+    let test = std::env::current_exe().expect("known");
+    let status = Command::new("sh")
+        .arg("-c")
+        .arg(format!("ulimit -v {ADDRESSES} && exec \"$0\" --exact faults::memory::a_full_device"))
+        .arg(test)
+        .env(INSIDE, "1")
+        .status();
+    assert!(status.expect("a shell").success(), "see above");
+}
+
+fn full() {
+    let gpu = Gpu::new(wgpu::Limits::default());
+    let bytes = 4 * LARGE;
+    let large = || Optimizer::builder().group(Adam::default(), [("large", LARGE)]);
+    let control = CONTROLS[1];
+    let error = refused(
+        control(large()).build(&gpu.device, &gpu.queue),
+        &[
+            "no memory left, while creating states",
+            &format!("take {} bytes", 4 * bytes),
+            &format!("{bytes} for `parameters`"),
+            &format!("{bytes} for `gradients`"),
+            &format!("{bytes} for `exp_avg`"),
+            &format!("{bytes} for `exp_avg_sq`"),
+            "a rule with fewer states",
+        ],
+    );
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error:?}");
+    // Growing is refused in the same way, and leaves the optimizer as it was.
+    let mut optimizer = built(&gpu, control);
+    let large = Param::new("large", LARGE);
+    refused(optimizer.add_group(Adam::default(), [large]), &["no memory left", "`exp_avg`"]);
+    assert_eq!((optimizer.groups(), optimizer.params().len()), (1, 1));
+    goes_on(&gpu, control, optimizer, 1);
+}
