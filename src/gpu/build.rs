@@ -3,7 +3,26 @@
 use crate::error::Error;
 use crate::gpu::engine::Gpu;
 use crate::gpu::probe::check_queue;
+use crate::layout::limits::need;
 use crate::optimizer::{Builder, Optimizer};
+
+/// Refuses devices whose limits are those of older APIs, such as OpenGL's, where a step would bind
+/// more than they allow. Kernels that bind too many storage buffers are refused one by one.
+fn check_downlevel(limits: &wgpu::Limits, decides: bool) -> Result<(), Error> {
+    let coefficients = || "a step binds its verdict and its coefficients by dynamic offsets".into();
+    let most = limits.max_dynamic_uniform_buffers_per_pipeline_layout;
+    need("max_dynamic_uniform_buffers_per_pipeline_layout", most.into(), 2, coefficients())?;
+    let most = limits.max_uniform_buffers_per_shader_stage;
+    need("max_uniform_buffers_per_shader_stage", most.into(), 2, coefficients())?;
+    if decides {
+        let reason = "what the GPU decides on is bound by a dynamic offset, for clipping by a norm, \
+                      skipping, scaling and statistics";
+        let most = limits.max_dynamic_storage_buffers_per_pipeline_layout;
+        let name = "max_dynamic_storage_buffers_per_pipeline_layout";
+        need(name, most.into(), 1, reason.into())?;
+    }
+    Ok(())
+}
 
 impl Builder<Gpu> {
     /// Compiles pipelines with a cache of yours, which spares the driver's compiler at the next
@@ -35,6 +54,7 @@ impl Builder<Gpu> {
         queue: &wgpu::Queue,
     ) -> Result<Optimizer<Gpu>, Error> {
         self.check()?;
+        check_downlevel(&device.limits(), self.control.decides())?;
         check_queue(device, queue)?;
         let engine = Gpu::new(device, queue, &self.control, self.setup.take())?;
         let mut optimizer = self.over(engine)?;

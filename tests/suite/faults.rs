@@ -3,7 +3,9 @@
 //! a device for it.
 
 mod buffers;
+mod commands;
 mod common;
 mod foreign;
 mod lost;
 mod memory;
+mod refusals;
