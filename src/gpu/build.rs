@@ -40,6 +40,9 @@ impl Builder<Gpu> {
     /// things of each instance anew, so that those of another pass for this one's, or make wgpu
     /// panic where they are used.
     ///
+    /// wgpu's OpenGL backend is for one thread: it panics where two record or submit at once, on one
+    /// device or on several.
+    ///
     /// On Mesa's lavapipe, steps are about a fifth faster on a device with the feature
     /// `SHADER_INT64`.
     ///

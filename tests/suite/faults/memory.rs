@@ -3,7 +3,7 @@
 use super::common::{CONTROLS, built, goes_on, refused};
 use crate::common::gpu::{Gpu, adapter};
 use std::process::Command;
-use wgpu_optim::{Adam, Error, Optimizer, Param, wgpu};
+use wgpu_optim::{Adam, Error, Optimizer, Param, SGD, wgpu};
 
 /// Set in the process that has little memory.
 const INSIDE: &str = "WGPU_OPTIM_TEST_HAS_LITTLE_MEMORY";
@@ -62,4 +62,42 @@ fn full() {
     refused(optimizer.add_group(Adam::default(), [large]), &["no memory left", "`exp_avg`"]);
     assert_eq!((optimizer.groups(), optimizer.params().len()), (1, 1));
     goes_on(&gpu, control, optimizer, 1);
+    full_after_the_arrays(&gpu);
+}
+
+/// There is memory for the arrays, but not for what steps need beside them; and where it is freed
+/// there is.
+fn full_after_the_arrays(gpu: &Gpu) {
+    let create = |size| {
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("test"),
+            size,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        })
+    };
+    let arrays = [0; 14].map(|_| create(256 << 20));
+    let build = || {
+        let param = |(index, pair): (usize, &[wgpu::Buffer])| {
+            Param::new(format!("p{index}"), 64 << 20).buffers(&pair[0], &pair[1])
+        };
+        Optimizer::builder()
+            .group(SGD::default(), arrays.chunks(2).enumerate().map(param))
+            .statistics()
+            .build(&gpu.device, &gpu.queue)
+    };
+    let mut rest = Vec::new();
+    loop {
+        let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = create(16 << 20);
+        if pollster::block_on(scope.pop()).is_some() {
+            break;
+        }
+        rest.push(buffer);
+    }
+    let error = refused(build(), &["no memory left, while preparing a step", "Free memory"]);
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error:?}");
+    println!("{error}");
+    drop(rest);
+    build().expect("there is memory again");
 }
