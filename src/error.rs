@@ -76,11 +76,28 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
-    /// wgpu refused to create something, or a value could not be read back.
+    /// The device was lost: destroyed, removed, or given up by its driver.
     #[error(
-        "wgpu, while {during}: {message}. If the device was lost, make another and build anew; \
-         otherwise correct what is said there"
+        "the device was lost, as was found while {during}: expected a device that works. Request \
+         another, create your buffers anew, and build the optimizer on it"
     )]
+    Lost {
+        /// What was being done.
+        during: &'static str,
+    },
+    /// The device's memory is full.
+    #[error(
+        "the device has no memory left, while {during}: {needed}. Free memory, train fewer \
+         parameters, or choose a rule with fewer states; the device is unharmed"
+    )]
+    OutOfMemory {
+        /// What was being done.
+        during: &'static str,
+        /// What memory is needed for, and how much.
+        needed: String,
+    },
+    /// wgpu refused to create something, or a value could not be read back.
+    #[error("wgpu, while {during}: {message}. Correct what is said there; the device is unharmed")]
     Device {
         /// What was being done.
         during: &'static str,

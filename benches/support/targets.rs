@@ -220,7 +220,8 @@ fn control(results: &Results<'_>) -> Vec<Target> {
     ["1x16M", "1000x4096"].map(target).to_vec()
 }
 
-/// The formats of the bench `step`, and the most time of f32's on a driver that computes on the CPU.
+/// The formats of the bench `step`, and the most time of f32's on a driver that computes on the
+/// CPU.
 const FORMATS: [(&str, f64); 6] = [
     ("bf16 remainder", 1.5),
     ("bf16 stochastic", 1.5),

@@ -4,8 +4,8 @@ use crate::training::Outcome;
 
 const COLUMNS: usize = 9;
 
-/// A row for each optimizer; `bytes` are an element's, held. `difference` is the header of the column of differences from the
-/// reference.
+/// A row for each optimizer; `bytes` are an element's, held. `difference` is the header of the
+/// column of differences from the reference.
 pub fn table(outcomes: &[Outcome], difference: &str) -> String {
     let header = [
         "optimizer",

@@ -59,6 +59,11 @@ impl CallerBuffers {
         self.known[index].as_ref().map_or(0, |(buffer, _)| buffer.size())
     }
 
+    /// Whether some array is in this buffer.
+    pub fn has(&self, buffer: &wgpu::Buffer) -> bool {
+        self.is(self.last, buffer) || self.search(buffer).is_ok()
+    }
+
     fn is(&self, index: usize, buffer: &wgpu::Buffer) -> bool {
         matches!(self.known.get(index), Some(Some((known, _))) if known == buffer)
     }
@@ -181,6 +186,31 @@ impl Buffers {
                 shards.extend(state.create());
             }
         }
+    }
+
+    /// What the optimizer's own arrays take, by what they hold.
+    pub fn needs(&self, model: &Model, kernels: &Kernels) -> String {
+        let mut needs = Vec::<(&str, u64)>::new();
+        let mut add = |name, buffers: &[wgpu::Buffer]| {
+            let bytes = buffers.iter().map(wgpu::Buffer::size).sum();
+            match needs.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += bytes,
+                None => needs.push((name, bytes)),
+            }
+        };
+        add("parameters", &self.params);
+        add("gradients", &self.grads);
+        for ((kernel, class), states) in kernels.classes().zip(&self.states) {
+            let names: Vec<_> =
+                kernels.rule(model, kernel).states().iter().map(|state| state.name).collect();
+            let names = names.into_iter().chain(class.formats.keeping.state());
+            names.zip(states).for_each(|(name, shards)| add(name, shards));
+        }
+        needs.retain(|(_, bytes)| *bytes > 0);
+        let total: u64 = needs.iter().map(|(_, bytes)| bytes).sum();
+        let parts: Vec<_> =
+            needs.iter().map(|(name, bytes)| format!("{bytes} for `{name}`")).collect();
+        format!("the optimizer's arrays take {total} bytes, {}", parts.join(", "))
     }
 
     /// The buffer of this identity; `None` if there is none.

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::gpu::group_layout::group_layout;
-use crate::gpu::guard::{now, scoped};
+use crate::gpu::guard::{now, scoped, told};
 use crate::gpu::ring::Slot;
 use crate::gpu::uploads::{Bound, Uploads};
 use crate::layout::geometry::{Exchange, MIN_SUBGROUP, Transport};
@@ -193,7 +193,7 @@ impl Compiler {
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &shader.overrides,
-                ..Default::default()
+                zero_initialize_workgroup_memory: shader.zeroed_memory,
             },
             cache: self.cache.as_ref(),
         };
@@ -204,7 +204,7 @@ impl Compiler {
                 Ok(Pipeline { pipeline, layout, bindings: shader.bindings })
             }
             ((_, Some(error @ wgpu::Error::OutOfMemory { .. })), _) | ((_, Some(error)), None) => {
-                Err(Error::device(BUILDING, error))
+                Err(told(&self.device, BUILDING, error))
             }
             ((_, Some(error)), Some(rule)) => Err(explain(rule, &shader, &error.to_string(), None)),
         }
@@ -236,7 +236,7 @@ impl Compiler {
                 });
                 explain(rule, shader, &complaint.message, at)
             }
-            _ => Error::device(BUILDING, error),
+            _ => told(&self.device, BUILDING, error),
         })
     }
 }

@@ -7,10 +7,12 @@ use crate::gpu::buffers::{Buffers, Part, StateOf};
 use crate::gpu::commands::{Commands, Inputs};
 use crate::gpu::compile::Compiler;
 use crate::gpu::decision::Decision;
-use crate::gpu::guard::{check_usage, guarded};
+use crate::gpu::guard::guarded;
 use crate::gpu::place::Place;
+use crate::gpu::probe::Probe;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
+use crate::gpu::write::{check_write, write};
 use crate::gpu::zeroing::{Zeroing, frozen};
 use crate::layout::formats::WORD_BYTES;
 use crate::layout::geometry::{BLOCK, Exchange, Transport};
@@ -18,10 +20,11 @@ use crate::layout::kernels::{Class, Kernels};
 use crate::layout::pages::{Pages, Slots, check_slot};
 use crate::layout::placement::{self, Layout, ParamSpec, Placement, Span};
 use crate::layout::plan::plan;
-use crate::model::{Codec, Formats, Model};
+use crate::model::{Codec, Formats, Member, Model};
 use crate::optimizer::{Array, Engine, sealed::Sealed};
 use crate::rule::{Pass, Program};
 use crate::shader::{CHANGED_SUMS, Extras, Fixed, RuleKernel, SumOf};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,6 +37,7 @@ pub struct Gpu {
     pub(super) layout: Layout,
     pub(super) buffers: Buffers,
     pub(super) compiler: Compiler,
+    pub(super) probe: Probe,
     scratch: Scratch,
     /// Where the GPU decides on steps.
     pub(super) decision: Option<Decision>,
@@ -87,6 +91,7 @@ impl Gpu {
                 layout: Layout::new(&compiler.limits),
                 buffers: Buffers::default(),
                 compiler,
+                probe: Probe::new(device),
                 scratch: Scratch::default(),
                 decision,
                 ready: None,
@@ -130,10 +135,10 @@ impl Gpu {
         let made = guarded(&device, "preparing a step", || {
             let old = self.uploads.take().filter(|(old, _)| old.same_shape(&pages));
             let decides = self.decision.is_some();
-            let uploads = old.map_or_else(
-                || Uploads::new(&device, &limits, &pages, decides),
-                |(_, uploads)| uploads,
-            );
+            let uploads = match old {
+                Some((_, uploads)) => uploads,
+                None => Uploads::new(&device, &limits, &pages, decides)?,
+            };
             let inputs = Inputs {
                 model,
                 kernels: &self.kernels,
@@ -281,6 +286,12 @@ impl Gpu {
                 buffers.extend(&self.device, &self.layout, model, &self.kernels);
             })
         });
+        let grown = grown.map_err(|error| match error {
+            Error::OutOfMemory { during, .. } => {
+                Error::OutOfMemory { during, needed: buffers.needs(model, &self.kernels) }
+            }
+            error => error,
+        });
         match grown {
             Ok(()) => self.buffers = buffers,
             Err(_) => (self.kernels, self.layout) = (old_kernels, old_layout),
@@ -360,11 +371,12 @@ impl Engine for Gpu {
             }
         }
         let first = model.params.len() - places.len();
+        let mut seen = HashSet::new();
         for (param, place) in (first..).zip(&places) {
-            let len = model.params[param].len;
-            let formats = &model.params[param].formats;
-            let check = |place: &Place| place.check(model.name(param), len, formats);
-            place.as_ref().map_or(Ok(()), check)?;
+            let Some(place) = place else { continue };
+            let is_new = |buffer| !self.buffers.caller.has(buffer) && seen.insert(buffer);
+            let Member { len, formats, .. } = &model.params[param];
+            place.check(model.name(param), (*len, formats), &self.probe, is_new)?;
         }
         let taken: Vec<_> =
             places.iter().map(|place| Some(self.take_place(place.as_ref()?))).collect();
@@ -409,15 +421,16 @@ impl Engine for Gpu {
         let parts = self.parts(model, param, array)?;
         let name = model.name(param);
         parts.iter().try_for_each(|part| check_write(name, part))?;
+        let encoded = |parts: &[Part<'_>], values: &[f32]| -> Vec<_> {
+            parts.iter().map(|part| part.encode(values)).collect()
+        };
         let Some(kept) = kept else {
-            self.write_parts(&parts, values);
-            return Ok(());
+            return write(&self.device, &self.queue, name, &parts, &encoded(&parts, values));
         };
         // Whoever writes a parameter writes what it stands for.
         let (values, rest): (Vec<_>, Vec<_>) = values.iter().map(|&x| formats.split(x, 0)).unzip();
-        self.write_parts(&parts, &values);
-        self.write_parts(&kept, &rest);
-        Ok(())
+        let bytes = [encoded(&parts, &values), encoded(&kept, &rest)].concat();
+        write(&self.device, &self.queue, name, &[parts, kept].concat(), &bytes)
     }
 
     fn write_bytes(
@@ -428,40 +441,15 @@ impl Engine for Gpu {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let codec = model.params[param].formats.states.as_slice()[state];
-        for part in self.parts(model, param, Array::State(state))? {
+        let parts = self.parts(model, param, Array::State(state))?;
+        let of_part = |part: &Part<'_>| {
             let Span { first, len, .. } = part.span;
             let range = codec.bytes(first) as usize..codec.bytes(first + len) as usize;
             let mut words = bytes[range].to_vec();
             words.resize(words.len().next_multiple_of(WORD_BYTES as usize), 0);
-            self.queue.write_buffer(part.buffer, part.bytes()[0], &words);
-        }
-        Ok(())
+            words
+        };
+        let bytes: Vec<_> = parts.iter().map(of_part).collect();
+        write(&self.device, &self.queue, model.name(param), &parts, &bytes)
     }
-}
-
-impl Gpu {
-    fn write_parts(&self, parts: &[Part<'_>], values: &[f32]) {
-        for part in parts {
-            let [offset, _] = part.bytes();
-            self.queue.write_buffer(part.buffer, offset, &part.encode(values));
-        }
-    }
-}
-
-/// Refuses a part that cannot be written by copies.
-pub(super) fn check_write(name: &str, part: &Part<'_>) -> Result<(), Error> {
-    check_usage(name, part.buffer, wgpu::BufferUsages::COPY_DST)?;
-    let [start, end] = part.bytes();
-    let is_whole = start.is_multiple_of(WORD_BYTES)
-        && (part.span.buffer.is_owned() || end.is_multiple_of(WORD_BYTES));
-    if is_whole {
-        return Ok(());
-    }
-    Err(Error::parameter(
-        name,
-        "an array that starts and ends at a multiple of 4 bytes, to be written by the host",
-        format!("one from byte {start} to {end} of its buffer"),
-        "Write your buffer by a kernel of yours, or give the tensor an even number of elements at \
-         such an offset",
-    ))
 }

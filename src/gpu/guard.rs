@@ -29,20 +29,57 @@ pub(super) fn guarded<T>(
     create: impl FnOnce() -> T,
 ) -> Result<T, Error> {
     match scoped(device, create) {
-        (_, Some(error)) => Err(Error::device(during, error)),
+        (_, Some(error)) => Err(told(device, during, error)),
         (created, None) => Ok(created),
     }
 }
 
-/// Runs something that creates on the device, and gives wgpu's first error with what was created.
+/// Our error for one of wgpu's.
+pub(super) fn told(device: &wgpu::Device, during: &'static str, error: wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { source } => {
+            // wgpu's text has the label of what it could not create, but no sizes.
+            let needed = std::error::Error::source(&*source)
+                .map_or_else(|| source.to_string(), |cause| format!("{source}: {cause}"));
+            Error::OutOfMemory { during, needed }
+        }
+        error => failed(device, during, error),
+    }
+}
+
+/// Our error for what did not work, perhaps since the device was lost.
+pub(super) fn failed(
+    device: &wgpu::Device,
+    during: &'static str,
+    message: impl std::fmt::Display,
+) -> Error {
+    if is_lost(device) { Error::Lost { during } } else { Error::device(during, message) }
+}
+
+/// Whether the device was lost. wgpu tells no error scope of it; but no buffer is mapped there.
+pub(super) fn is_lost(device: &wgpu::Device) -> bool {
+    let create = || {
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-optim: is the device lost?"),
+            size: wgpu::COPY_BUFFER_ALIGNMENT,
+            usage: wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        buffer.slice(..).get_mapped_range_mut().is_ok()
+    };
+    matches!(scoped(device, create), (false, None))
+}
+
+/// Runs something that creates on the device, and gives wgpu's error with what was created: the
+/// first, but that memory is full goes before, as what was not created makes more errors.
 pub(super) fn scoped<T>(
     device: &wgpu::Device,
     create: impl FnOnce() -> T,
 ) -> (T, Option<wgpu::Error>) {
     let scopes = [
+        device.push_error_scope(wgpu::ErrorFilter::Validation),
         device.push_error_scope(wgpu::ErrorFilter::Internal),
         device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
-        device.push_error_scope(wgpu::ErrorFilter::Validation),
     ];
     let created = create();
     let mut first_error = None;

@@ -11,6 +11,7 @@ mod group_layout;
 mod guard;
 mod moving;
 mod place;
+mod probe;
 mod read;
 mod read_all;
 mod readback;
@@ -19,6 +20,7 @@ mod scratch;
 mod step;
 mod tables;
 mod uploads;
+mod write;
 mod zeroing;
 
 pub use engine::Gpu;

@@ -14,8 +14,8 @@ impl Optimizer<Gpu> {
     /// ([`Optimizer::id`]) nothing is looked up by name.
     ///
     /// # Errors
-    /// A parameter is unknown or in the optimizer's own memory, buffers lack `STORAGE`, are too
-    /// small, or ranges overlap. Nothing has changed then.
+    /// A parameter is unknown or in the optimizer's own memory, buffers lack `STORAGE`, are another
+    /// device's, destroyed or too small, or ranges overlap. Nothing has changed then.
     pub fn set_buffers<K: ParamKey>(
         &mut self,
         places: impl IntoIterator<Item = (K, Place)>,
@@ -54,8 +54,9 @@ impl Optimizer<Gpu> {
     ) -> Result<(), Error> {
         let param = self.model.find(param)?;
         let engine = &mut self.engine;
+        let is_new = |buffer: &_| !engine.buffers.caller.has(buffer);
         let Member { len, formats, .. } = &self.model.params[param];
-        place.check(self.model.name(param), *len, formats)?;
+        place.check(self.model.name(param), (*len, formats), &engine.probe, is_new)?;
         if engine.layout.is_in_arena(param) {
             return Err(Error::parameter(
                 self.model.name(param),

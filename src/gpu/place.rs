@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::gpu::guard::check_usage;
+use crate::gpu::probe::Probe;
 use crate::model::{Formats, Param};
 
 /// A range of one of your buffers: a buffer (from its start on), a buffer and an offset in bytes,
@@ -47,16 +48,21 @@ impl Place {
         Self { slices: [param.into(), grad.into()] }
     }
 
-    /// Refuses buffers without `STORAGE`, and slices that are too short for so many elements.
-    pub(super) fn check(
-        &self,
+    /// Refuses buffers without `STORAGE`, slices that are too short for so many elements, and, of
+    /// those buffers that are new, those that cannot be bound.
+    pub(super) fn check<'a>(
+        &'a self,
         name: &str,
-        elements: usize,
-        formats: &Formats,
+        (elements, formats): (usize, &Formats),
+        probe: &Probe,
+        mut is_new: impl FnMut(&'a wgpu::Buffer) -> bool,
     ) -> Result<(), Error> {
         let arrays = [("parameter", formats.param), ("gradient", formats.grad)];
         for (slice, (array, codec)) in self.slices.iter().zip(arrays) {
             check_usage(name, &slice.buffer, wgpu::BufferUsages::STORAGE)?;
+            if is_new(&slice.buffer) {
+                probe.check(name, &slice.buffer)?;
+            }
             let needed = codec.bytes(elements as u64);
             if let Some(size) = slice.size.filter(|&size| size < needed) {
                 return Err(Error::parameter(

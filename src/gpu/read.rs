@@ -3,9 +3,10 @@
 use crate::control::{Source, Statistics, StepSource, decode};
 use crate::error::Error;
 use crate::gpu::buffers::{Part, StateOf};
-use crate::gpu::engine::{Gpu, check_write};
+use crate::gpu::engine::Gpu;
 use crate::gpu::guard::check_usage;
 use crate::gpu::readback::Readback;
+use crate::gpu::write::check_write;
 use crate::layout::placement::Span;
 use crate::model::{Codec, Count, Origin, ParamKey};
 use crate::optimizer::{Array, Optimizer};
@@ -190,7 +191,8 @@ impl Optimizer<Gpu> {
     /// [`Builder::zero_grad`](crate::Builder::zero_grad) does it within the step, for less.
     ///
     /// # Errors
-    /// Your gradient buffers lack `COPY_DST`. Nothing is recorded then.
+    /// Your gradient buffers lack `COPY_DST`, or were destroyed. Nothing is recorded then. Buffers
+    /// must not be mapped when the commands are submitted; as with [`Self::step`] wgpu tells then.
     pub fn zero_grad(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         let Gpu { layout, buffers, .. } = &self.engine;
         let grads = |param: usize| {
@@ -198,9 +200,15 @@ impl Optimizer<Gpu> {
             buffers.parts(&layout.params[param].grads, StateOf::default(), codec)
         };
         let parts: Vec<_> = (0..layout.params.len()).map(grads).collect();
+        let mut checked = None;
         for (param, parts) in parts.iter().enumerate() {
             let name = self.model.name(param);
-            parts.iter().try_for_each(|part| check_write(name, part))?;
+            for part in parts {
+                check_write(name, part)?;
+                if checked.replace(part.buffer) != Some(part.buffer) {
+                    self.engine.probe.check(name, part.buffer)?;
+                }
+            }
         }
         let mut last: Option<(&wgpu::Buffer, u64, u64)> = None;
         let mut clear = |(buffer, start, end): (&wgpu::Buffer, u64, u64)| {

@@ -1,8 +1,8 @@
 //! Values on their way back from the GPU.
 
-use super::guard::guarded;
 use crate::error::Error;
-use std::fmt::{self, Debug};
+use crate::gpu::guard::{failed, guarded};
+use std::fmt::{self, Debug, Display};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -85,10 +85,14 @@ impl<T> Readback<T> {
                 submission_index: Some(submission_index.clone()),
                 timeout: None,
             };
-            self.device.poll(poll).map_err(|error| Error::device(DURING, error))?;
+            self.device.poll(poll).map_err(|error| self.failed(error))?;
         }
         self.wait_for_callbacks()?;
         self.values()
+    }
+
+    fn failed(&self, message: impl Display) -> Error {
+        failed(&self.device, DURING, message)
     }
 
     /// Waits for callbacks that another thread, which polled the same device, is about to run.
@@ -112,11 +116,11 @@ impl<T> Readback<T> {
     fn values(&self) -> Result<T, Error> {
         let mut words = Vec::new();
         if lock(&self.progress.state).failed {
-            return Err(Error::device(DURING, "the copy could not be mapped"));
+            return Err(self.failed("the copy could not be mapped"));
         }
         for buffer in &self.staging {
             let view = buffer.slice(..).get_mapped_range();
-            let view = view.map_err(|error| Error::device(DURING, error))?;
+            let view = view.map_err(|error| self.failed(error))?;
             words.push(bytemuck::pod_collect_to_vec(&view));
         }
         Ok((self.decode)(words))

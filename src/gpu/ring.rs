@@ -7,11 +7,14 @@
 //! alive in the commands that bind it.
 
 use crate::error::Error;
-use crate::gpu::guard::guarded;
+use crate::gpu::guard::{guarded, now, told};
 use std::sync::Arc;
 
 /// Slots at first, if a buffer may be so large: more steps than training loops have unfinished.
 const FIRST_SLOTS: u64 = 64;
+
+/// What is being done, in errors.
+const GROWING: &str = "making room for unfinished steps";
 
 /// A range of a slot: offset and size in bytes.
 pub(super) type Range = (u64, u64);
@@ -50,26 +53,36 @@ pub(super) struct Slot {
 }
 
 impl Ring {
-    /// To be called within an error scope.
-    pub fn new(device: &wgpu::Device, parts: Parts, slot_bytes: u64) -> Self {
+    /// To be called within an error scope, which may have a better reason for an error.
+    pub fn new(device: &wgpu::Device, parts: Parts, slot_bytes: u64) -> Result<Self, Error> {
         let most = parts.max_buffer / slot_bytes.max(1).next_multiple_of(parts.alignment);
         Self::with_slots(device, parts, slot_bytes, FIRST_SLOTS.min(most).max(1) as usize)
     }
 
-    fn with_slots(device: &wgpu::Device, parts: Parts, slot_bytes: u64, count: usize) -> Self {
+    fn with_slots(
+        device: &wgpu::Device,
+        parts: Parts,
+        slot_bytes: u64,
+        count: usize,
+    ) -> Result<Self, Error> {
         let slot_bytes = slot_bytes.max(1).next_multiple_of(parts.alignment);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-optim uploads"),
             size: slot_bytes * count as u64,
             usage: parts.usage | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
+            // wgpu reports no error of a lost device, but maps no buffer there.
+            mapped_at_creation: true,
         });
+        if buffer.slice(..).get_mapped_range_mut().is_err() {
+            return Err(Error::Lost { during: GROWING });
+        }
+        buffer.unmap();
         let whole = [vec![(0, slot_bytes)]];
         let groups = if parts.groups.is_empty() { &whole[..] } else { &parts.groups };
         let bind = |ranges: &Vec<Range>| bind_ranges(device, &parts.layout, &buffer, ranges);
         let bind_groups = groups.iter().map(bind).collect();
         let in_use = (0..count).map(|_| Arc::new(())).collect();
-        Self { parts, slot_bytes, buffer, bind_groups, in_use, next: 0 }
+        Ok(Self { parts, slot_bytes, buffer, bind_groups, in_use, next: 0 })
     }
 
     /// A slot of so many bytes that no unfinished command reads.
@@ -79,17 +92,31 @@ impl Ring {
             let count = self.in_use.len() * if busy { 2 } else { 1 };
             let bytes = if bytes > self.slot_bytes { 2 * bytes } else { self.slot_bytes };
             let parts = self.parts.clone();
-            *self = guarded(device, "making room for more unfinished steps", || {
-                Self::with_slots(device, parts, bytes, count)
-            })?;
+            let create = || Self::with_slots(device, parts, bytes, count);
+            *self = guarded(device, GROWING, create)??;
         }
         let index = self.next;
         self.next = (index + 1) % self.in_use.len();
         Ok(Slot { index, in_use: self.in_use[index].clone() })
     }
 
-    pub fn write(&self, queue: &wgpu::Queue, slot: &Slot, bytes: &[u8]) {
-        queue.write_buffer(&self.buffer, slot.index as u64 * self.slot_bytes, bytes);
+    /// Memory that is written to a slot when it is dropped. On a lost device there is none.
+    pub fn open(
+        &self,
+        (device, queue): (&wgpu::Device, &wgpu::Queue),
+        slot: &Slot,
+        bytes: u64,
+    ) -> Result<wgpu::QueueWriteBufferView, Error> {
+        let during = "uploading a step";
+        let size = wgpu::BufferSize::new(bytes);
+        let size = size.ok_or_else(|| Error::device(during, "it has no bytes"))?;
+        let offset = slot.index as u64 * self.slot_bytes;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let view = queue.write_buffer_with(&self.buffer, offset, size);
+        match now(memory.pop()).flatten() {
+            Some(error) => Err(told(device, during, error)),
+            None => view.ok_or(Error::Lost { during }),
+        }
     }
 
     /// A bind group of a slot, and the dynamic offset of each of its bindings.

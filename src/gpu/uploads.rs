@@ -42,7 +42,12 @@ pub(super) enum Bound {
 
 impl Uploads {
     /// To be called within an error scope.
-    pub fn new(device: &wgpu::Device, limits: &Limits, pages: &Pages, decides: bool) -> Self {
+    pub fn new(
+        device: &wgpu::Device,
+        limits: &Limits,
+        pages: &Pages,
+        decides: bool,
+    ) -> Result<Self, Error> {
         let bindings = page_bindings();
         let page_layout = group_layout(device, &bindings, Group::Upload);
         let mut groups: Vec<_> = pages.ranges().map(|page| ranges(&bindings, page)).collect();
@@ -59,8 +64,8 @@ impl Uploads {
                 max_buffer: limits.max_buffer_size,
                 groups,
             };
-            let ring = Ring::new(device, parts, pages.bytes);
-            return Self { ring, decided: None, coeffs, upload };
+            let ring = Ring::new(device, parts, pages.bytes)?;
+            return Ok(Self { ring, decided: None, coeffs, upload });
         }
         let parts = Parts {
             layout: group_layout(device, &[request_binding()], Group::Upload),
@@ -78,9 +83,9 @@ impl Uploads {
         let bind = |ranges: &Vec<Range>| bind_ranges(device, &page_layout, &buffer, ranges);
         let bind_groups = groups.iter().map(bind).collect();
         // Most requests fit; a larger one makes room.
-        let ring = Ring::new(device, parts, 2 * pages.written);
+        let ring = Ring::new(device, parts, 2 * pages.written)?;
         let decided = Some(Decided { buffer, bind_groups });
-        Self { ring, decided, coeffs, upload }
+        Ok(Self { ring, decided, coeffs, upload })
     }
 
     /// The coefficients that the GPU computes, if it does.
@@ -103,11 +108,13 @@ impl Uploads {
             request.write(control, model, &pages.targets, arrived)?;
             let words = bytemuck::cast_slice(&request.words);
             let slot = self.ring.take(device, words.len() as u64)?;
+            let mut memory = self.ring.open((device, queue), &slot, words.len() as u64)?;
             model.advance(control.skips())?;
-            self.ring.write(queue, &slot, words);
+            memory.copy_from_slice(words);
             return Ok(slot);
         }
         let slot = self.ring.take(device, pages.bytes)?;
+        let mut memory = self.ring.open((device, queue), &slot, pages.written)?;
         model.advance(control.skips())?;
         self.upload.clear();
         control.verdict().write(&mut self.upload);
@@ -120,7 +127,7 @@ impl Uploads {
                 *word = (coeff as f32).to_bits();
             }
         }
-        self.ring.write(queue, &slot, bytemuck::cast_slice(&self.upload));
+        memory.copy_from_slice(bytemuck::cast_slice(&self.upload));
         Ok(slot)
     }
 

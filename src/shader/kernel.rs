@@ -172,6 +172,9 @@ impl OfRule<'_> {
             structs: vec![Verdict::WGSL],
             bindings,
             overrides: rule.options().into_iter().map(flag).collect(),
+            // A user's rule may count on WGSL's zeroes, and the largest magnitudes of 8-bit states
+            // do.
+            zeroed_memory: rule.wgsl().contains("var<workgroup>") || formats.has_blocks(),
             ..flags_of(transport)
         };
         if let Some(keep) = codec::keep(&formats) {

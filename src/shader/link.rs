@@ -33,6 +33,8 @@ pub(crate) struct Kernel {
     pub bindings: Vec<Binding>,
     /// The values of `override` constants.
     pub overrides: Vec<(&'static str, f64)>,
+    /// Whether it reads workgroup memory that it did not write, and so needs it zeroed.
+    pub zeroed_memory: bool,
 }
 
 /// A linked kernel.
@@ -48,6 +50,9 @@ pub struct Shader {
     pub bindings: Vec<Binding>,
     /// The line, counted from 1, on which a rule's own text starts; 0 if there is none.
     pub rule_line: usize,
+    /// Whether it reads workgroup memory that it did not write, and so needs it zeroed. Some
+    /// compilers take very long over the zeroing.
+    pub zeroed_memory: bool,
 }
 
 impl Kernel {
@@ -83,8 +88,8 @@ impl Kernel {
             linker.append(&accessor);
         }
         let Linker { text, rule_line, .. } = linker;
-        let Self { label, overrides, bindings, .. } = self;
-        Shader { label, text, overrides, bindings, rule_line }
+        let Self { label, overrides, bindings, zeroed_memory, .. } = self;
+        Shader { label, text, overrides, bindings, rule_line, zeroed_memory }
     }
 
     /// The geometry, and the kernel's own constants.

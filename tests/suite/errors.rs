@@ -90,7 +90,7 @@ fn buffers_of_another_device_and_destroyed_ones() {
     let elsewhere = Gpu::new(wgpu::Limits::default());
     let good = buffer(gpu, 64, BufferUsages::STORAGE);
     let foreign = buffer(&elsewhere, 64, BufferUsages::STORAGE);
-    refused(build(gpu, [Param::new("w", 16).buffers(&foreign, &good)]), &["preparing a step"]);
+    refused(build(gpu, [Param::new("w", 16).buffers(&foreign, &good)]), &["`w`", "of the device"]);
     let destroyed = buffer(gpu, 64, BufferUsages::STORAGE);
     destroyed.destroy();
     refused(build(gpu, [Param::new("w", 16).buffers(&destroyed, &good)]), &["destroyed"]);

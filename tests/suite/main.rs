@@ -12,6 +12,7 @@ mod dropped;
 mod equivalence;
 mod errors;
 mod facts;
+mod faults;
 mod formats;
 mod golden;
 mod large;

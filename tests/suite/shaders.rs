@@ -1,5 +1,7 @@
 //! Every linked shader is valid WGSL and translates to every language that wgpu speaks.
 
+mod workgroup;
+
 use crate::common::cases::{label, variants};
 use crate::common::limits::DEFAULTS;
 use naga::back::{glsl, hlsl, msl, spv};

@@ -66,7 +66,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
         operation.wgsl
     );
     let (overrides, bindings) = Default::default();
-    Shader { label: operation.name.into(), text, overrides, bindings, rule_line: 0 }
+    let label = operation.name.into();
+    Shader { label, text, overrides, bindings, rule_line: 0, zeroed_memory: false }
 }
 
 fn run(shader: &Shader, pairs: &[(u64, u64)]) -> Vec<u64> {

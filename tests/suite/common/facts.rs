@@ -26,8 +26,8 @@ pub struct Facts {
     /// The learning rates by which a variant minimizes a quadratic, and Rosenbrock's function.
     pub rates: fn(&dyn DynRule) -> [f64; 2],
     /// How far a variant may drift from f64 in a hundred thousand steps of f32, in parts of its
-    /// way, for each pattern of `tests/suite/long.rs`: two to three times what was measured. 1 means
-    /// that f32 cannot follow, as where the exact step grows without bound.
+    /// way, for each pattern of `tests/suite/long.rs`: two to three times what was measured. 1
+    /// means that f32 cannot follow, as where the exact step grows without bound.
     pub drifts: fn(&dyn DynRule) -> [f64; 6],
     /// Runs of other libraries.
     pub golden: Golden,
