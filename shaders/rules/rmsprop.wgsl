@@ -23,7 +23,8 @@ override has_momentum: bool;
 override eps_in_sqrt: bool;
 
 // What the averages of `g` and of its square leave between them. The averages move by a part of
-// their distance to the new value: with alpha and 1 - alpha, each rounded, they would settle off it.
+// their distance to the new value: with alpha and 1 - alpha, each rounded, they would settle off
+// it.
 fn variance(c: Coeffs, g: Real, square_avg: Real, s: ptr<function, State>) -> Real {
     let grad_avg = (*s).grad_avg;
     let stray = g - grad_avg;

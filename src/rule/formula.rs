@@ -83,8 +83,9 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     fn options(&self) -> Vec<(&'static str, bool)> {
         Vec::new()
     }
-    /// Takes over the options of the rule that an optimizer was built with, where this rule's numbers
-    /// would turn off one that can stay on: SGD keeps its momentum buffer when momentum becomes 0.
+    /// Takes over the options of the rule that an optimizer was built with, where this rule's
+    /// numbers would turn off one that can stay on: SGD keeps its momentum buffer when
+    /// momentum becomes 0.
     fn keep_options(&mut self, built: &Self) {
         let _ = built;
     }

@@ -25,9 +25,9 @@
 //! the buffer, both as PyTorch does.
 //!
 //! To resume a run, set its parameters, its states by their names, and its step counts
-//! ([`set_steps`](crate::Optimizer::set_steps)). PyTorch's SGD has no count: with momentum, set 1 or
-//! more wherever its `momentum_buffer` exists. Without, the next step counts as the first one and
-//! takes its gradient undampened.
+//! ([`set_steps`](crate::Optimizer::set_steps)). PyTorch's SGD has no count: with momentum, set 1
+//! or more wherever its `momentum_buffer` exists. Without, the next step counts as the first one
+//! and takes its gradient undampened.
 //!
 //! What differs from PyTorch:
 //!

@@ -26,8 +26,8 @@ pub struct Facts {
     /// The learning rates by which a variant minimizes a quadratic, and Rosenbrock's function.
     pub rates: fn(&dyn DynRule) -> [f64; 2],
     /// How far a variant may drift from f64 in a hundred thousand steps of f32, in parts of its
-    /// way, for each pattern of `tests/suite/long.rs`: two to three times what was measured. 1 means
-    /// that f32 cannot follow, as where the exact step grows without bound.
+    /// way, for each pattern of `tests/suite/long.rs`: two to three times what was measured. 1
+    /// means that f32 cannot follow, as where the exact step grows without bound.
     pub drifts: fn(&dyn DynRule) -> [f64; 6],
     /// Runs of other libraries.
     pub golden: Golden,
@@ -302,7 +302,8 @@ pub static FACTS: [Facts; 14] = [
         changed: || rules![Lion { lr: 0.3, betas: BETAS, weight_decay: 0.1, maximize: true }],
         tolerance: SUMS,
         rates: |_| [0.05, 0.01],
-        drifts: |_| [1.5e-3, 1.5e-3, 1.5e-3, 4e-9, 6e-4, 4e-6],
+        // A step's decay is about an ulp of the parameter, and rounds to 0 or 1 of them.
+        drifts: |_| [1.5e-3, 1.5e-3, 1.5e-3, 3e-4, 1.4e-3, 3e-4],
         golden: Golden {
             cases: &["lion", "lion_decay"],
             rule: |h| {
