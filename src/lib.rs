@@ -89,14 +89,14 @@
 //! Coefficients such as bias corrections are computed in f64, on the host or with the same bits on
 //! the GPU, and rounded once. On the GPU all else is f32, with WGSL's accuracy: a step is the exact
 //! one of inputs that differ by a few ulps, and the tests hold each to that; `docs/bounds.md` has
-//! the largest errors of each rule on every adapter that was tried. Inputs and states are meant to
-//! have magnitudes from 1e-18 to 1e18, or to be zero. Beyond, squares leave f32's range: where g²
-//! overflows, the second moment is infinite and the element stands still; where it underflows (or
-//! is flushed to zero, as GPUs may), `eps` alone divides. A NaN in a gradient makes its element's
-//! parameter NaN for good, in every rule, and no other's, except where the rule has trust ratios:
-//! there it reaches its whole tensor. It makes the element's states NaN too, but for [`Rprop`]'s
-//! `step_size`; [`Adamax`]'s `exp_inf` is a number again with the next gradient that is one. On the
-//! CPU and the GPU the same.
+//! the largest errors of each rule on every adapter that was tried. Inputs and states are
+//! meant to have magnitudes from 1e-18 to 1e18, or to be zero. Beyond, squares leave f32's range:
+//! where g² overflows, the second moment is infinite and the element stands still; where it
+//! underflows (or is flushed to zero, as GPUs may), `eps` alone divides. A NaN in a gradient makes
+//! its element's parameter NaN for good, in every rule, and no other's, except where the rule has
+//! trust ratios: there it reaches its whole tensor. It makes the element's states NaN too, but for
+//! [`Rprop`]'s `step_size`; [`Adamax`]'s `exp_inf` is a number again with the next gradient that is
+//! one. On the CPU and the GPU the same.
 //!
 //! # Around the step
 //!

@@ -84,8 +84,8 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
         Vec::new()
     }
     /// Takes over the options of the rule that an optimizer was built with, where this rule's
-    /// numbers would turn off one that can stay on: SGD keeps its momentum buffer when momentum
-    /// becomes 0.
+    /// numbers would turn off one that can stay on: SGD keeps its momentum buffer when
+    /// momentum becomes 0.
     fn keep_options(&mut self, built: &Self) {
         let _ = built;
     }

@@ -23,8 +23,6 @@ pub trait Real:
     + sealed::Sealed
     + 'static
 {
-    /// The distance from 1 to the next number.
-    const EPSILON: Self;
     /// Rounds a coefficient to this type.
     fn from_f64(x: f64) -> Self;
     /// Widens to f64, exactly.
@@ -56,7 +54,6 @@ mod sealed {
 macro_rules! real {
     ($type:ident, $variant:ident) => {
         impl Real for $type {
-            const EPSILON: Self = $type::EPSILON;
             fn from_f64(x: f64) -> Self {
                 x as $type
             }

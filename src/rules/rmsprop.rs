@@ -20,9 +20,9 @@ use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
 ///
 /// Where a gradient hardly varies, `sq − avg²` loses all its digits: what PyTorch makes of it is
 /// noise, or NaN where it rounds below zero. Here r is computed as
-/// `α·(max(sq − avg², ε·sq) + (1 − α)·(g − avg)²)` of the averages before the step, with ε the
-/// resolution of the numbers computed in, 2⁻²³ in f32: the same number wherever it has digits, and
-/// never negative.
+/// `α·(max(sq − avg², 2⁻²³·sq) + (1 − α)·(g − avg)²)` of the averages before the step, with f32's
+/// resolution as the floor (on the CPU in f64 too): the same number wherever it has digits in f32,
+/// and never negative.
 ///
 /// Where momentum is scheduled from 0 or to 0, `keep_momentum_buffer` keeps the buffer at 0 too,
 /// when buf is d.
@@ -43,8 +43,8 @@ pub struct RMSprop {
     pub momentum: f64,
     /// Keep the buffer even where momentum is 0, so that it can grow from 0. It is an option
     /// whether there is a buffer, by this or by a momentum above 0; an optimizer that was built
-    /// with one keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0.
-    /// Default false.
+    /// with one keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0. Default
+    /// false.
     pub keep_momentum_buffer: bool,
     /// Keep lr inside the momentum buffer, buf ← momentum·buf + lr·d and p ← p − buf, as TensorFlow
     /// does: the same until the learning rate changes. Default false.
@@ -108,6 +108,9 @@ crate::fields! {
     }
 }
 
+/// f32's, the distance from 1 to the next number; as in the WGSL.
+const RESOLUTION: f64 = f32::EPSILON as f64;
+
 impl RMSprop {
     fn has_momentum(&self) -> bool {
         self.momentum > 0.0 || self.keep_momentum_buffer
@@ -124,7 +127,7 @@ impl RMSprop {
         let moved = square_avg + c.one_minus_alpha * (g * g - square_avg);
         // An infinite average stays, as it does without `centered`.
         s.square_avg = if square_avg < T::from_f64(f64::INFINITY) { moved } else { square_avg };
-        let known = (square_avg - grad_avg * grad_avg).max(T::EPSILON * square_avg);
+        let known = (square_avg - grad_avg * grad_avg).max(T::from_f64(RESOLUTION) * square_avg);
         c.alpha * (known + c.one_minus_alpha * stray * stray)
     }
 }
