@@ -43,8 +43,8 @@ pub struct RMSprop {
     pub momentum: f64,
     /// Keep the buffer even where momentum is 0, so that it can grow from 0. It is an option
     /// whether there is a buffer, by this or by a momentum above 0; an optimizer that was built
-    /// with one keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0. Default
-    /// false.
+    /// with one keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0.
+    /// Default false.
     pub keep_momentum_buffer: bool,
     /// Keep lr inside the momentum buffer, buf ← momentum·buf + lr·d and p ← p − buf, as TensorFlow
     /// does: the same until the learning rate changes. Default false.

@@ -28,8 +28,8 @@ pub struct SGD {
     pub momentum: f64,
     /// Keep the buffer even where momentum is 0, so that it can grow from 0. It is an option
     /// whether there is a buffer, by this or by a momentum above 0; an optimizer that was built
-    /// with one keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0. Default
-    /// false.
+    /// with one keeps it when [`set_rule`](crate::Optimizer::set_rule) brings momentum to 0.
+    /// Default false.
     pub keep_momentum_buffer: bool,
     /// What the momentum buffer does not take of a gradient, except of the first. Default 0.
     pub dampening: f64,
