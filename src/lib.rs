@@ -197,10 +197,8 @@ pub use rule::{
     After, Before, DynRule, Fields, NoSums, Number, Pass, Real, Rule, StateInit, Step, SumInit,
     SumKind,
 };
-pub use rules::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, LAMB, LARS, Lion, NAdam, RAdam, RMSprop,
-    Rprop, SGD,
-};
+#[doc(inline)]
+pub use rules::types::*;
 pub use wgpu;
 
 /// A fused optimizer on the GPU: updates all parameters of a model in a few dispatches, recorded

@@ -58,6 +58,12 @@ macro_rules! rules {
             pub use $module::{$($rule),+};
         )+
 
+        /// The rules' types, for the crate's root.
+        #[doc(hidden)]
+        pub mod types {
+            $(pub use super::$module::{$($rule),+};)+
+        }
+
         /// Every rule, with its defaults.
         pub fn all() -> Vec<Box<dyn DynRule>> {
             vec![$($(Box::new($rule::default())),+),+]
