@@ -51,18 +51,15 @@ impl Place {
 
     /// Refuses buffers without `STORAGE`, slices that are too short for so many elements, and, of
     /// those buffers that are new, those that cannot be bound.
-    pub(super) fn check<'a>(
-        &'a self,
+    pub(super) fn check(
+        &self,
         name: &str,
         elements: usize,
-        probe: &Probe,
-        mut is_new: impl FnMut(&'a wgpu::Buffer) -> bool,
+        probe: &mut Probe,
     ) -> Result<(), Error> {
         for (slice, array) in self.slices.iter().zip(["parameter", "gradient"]) {
             check_usage(name, &slice.buffer, wgpu::BufferUsages::STORAGE)?;
-            if is_new(&slice.buffer) {
-                probe.check(name, &slice.buffer)?;
-            }
+            probe.check_new(name, &slice.buffer)?;
             let needed = ELEMENT_BYTES * elements as u64;
             if let Some(size) = slice.size.filter(|&size| size < needed) {
                 return Err(Error::parameter(

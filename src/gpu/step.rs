@@ -13,13 +13,13 @@ impl Optimizer<Gpu> {
     ///
     /// # Errors
     /// The device was lost, or could not create what is needed: room for more unfinished steps than
-    /// ever before, or, where parameters were added, moved or frozen, the tables and bind groups for
-    /// it. Nothing is recorded then, and no step counted.
+    /// ever before, or, where parameters were added, moved or frozen, the tables and bind groups
+    /// for it. Nothing is recorded then, and no step counted.
     ///
     /// What wgpu finds only when commands are finished or submitted, it tells in those calls of
     /// yours, to the device's error handler, which panics unless you set one: an encoder of another
-    /// device, at `finish`; a buffer that is mapped or destroyed at `submit`. None of these commands
-    /// run then. The step was counted nevertheless, unless the GPU counts
+    /// device, at `finish`; a buffer that is mapped or destroyed, at `submit`. None of these
+    /// commands run then. The step was counted nevertheless, unless the GPU counts
     /// ([`skip_non_finite`](crate::Builder::skip_non_finite),
     /// [`grad_scaler`](crate::Builder::grad_scaler)); [`Optimizer::set_steps`] sets that right.
     /// Commands of a device that was lost vanish in silence; the next step is refused.

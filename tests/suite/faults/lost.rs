@@ -51,12 +51,19 @@ fn lost_after_build() {
         for control in CONTROLS {
             let gpu = new_gpu();
             let mut optimizer = built(&gpu, control);
+            // All first slots of uploads are in use: the next step makes room for more.
+            let unfinished = [(); 64].map(|()| {
+                let mut encoder = gpu.encoder();
+                optimizer.step(&mut encoder).expect("recorded");
+                encoder
+            });
             gpu.device.destroy();
             if poll {
                 // This frees everything on the device.
                 gpu.device.poll(wgpu::PollType::wait_indefinitely()).ok();
             }
             every_call_says_so(&gpu, &mut optimizer);
+            unfinished.into_iter().for_each(|encoder| gpu.submit(encoder));
             let gpu = new_gpu();
             goes_on(&gpu, control, built(&gpu, control), 1);
         }

@@ -1,6 +1,6 @@
 //! Bad input, in one table: the call, and what its message must name (who, what was expected, what
-//! was found, what to do). All calls are made on one optimizer, between its steps, and in the end it
-//! has the bits of a twin that saw none of them.
+//! was found, what to do). All calls are made on one optimizer, between its steps, and in the end
+//! it has the bits of a twin that saw none of them.
 
 use super::common::{CONTROLS, LEN, bits, buffers, build, built, expected, goes_on, refused, step};
 use crate::common::gpu::Gpu;
