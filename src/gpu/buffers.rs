@@ -59,11 +59,6 @@ impl CallerBuffers {
         self.known[index].as_ref().map_or(0, |(buffer, _)| buffer.size())
     }
 
-    /// Whether some array is in this buffer.
-    pub fn has(&self, buffer: &wgpu::Buffer) -> bool {
-        self.is(self.last, buffer) || self.search(buffer).is_ok()
-    }
-
     fn is(&self, index: usize, buffer: &wgpu::Buffer) -> bool {
         matches!(self.known.get(index), Some(Some((known, _))) if known == buffer)
     }

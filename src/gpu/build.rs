@@ -15,8 +15,8 @@ fn check_downlevel(limits: &wgpu::Limits, decides: bool) -> Result<(), Error> {
     let most = limits.max_uniform_buffers_per_shader_stage;
     need("max_uniform_buffers_per_shader_stage", most.into(), 2, coefficients())?;
     if decides {
-        let reason = "what the GPU decides on is bound by a dynamic offset, for clipping by a norm, \
-                      skipping, scaling and statistics";
+        let reason = "clipping by a norm, skipping, scaling and statistics bind a request by a \
+                      dynamic offset";
         let most = limits.max_dynamic_storage_buffers_per_pipeline_layout;
         let name = "max_dynamic_storage_buffers_per_pipeline_layout";
         need(name, most.into(), 1, reason.into())?;
@@ -33,8 +33,8 @@ impl Builder<Gpu> {
     }
 
     /// Checks everything, then creates states and bind groups, and compiles every pipeline that
-    /// steps can come to need. It submits nothing. It polls the device, and waits for what was
-    /// submitted before, to find out whether the queue is the device's own.
+    /// steps can come to need. It submits nothing of its own. It polls the device and waits for
+    /// what was queued before, to find out whether the queue is the device's own.
     ///
     /// Device, queue, buffers and encoders must come from one [`wgpu::Instance`]: wgpu numbers the
     /// things of each instance anew, so that those of another pass for this one's, or make wgpu

@@ -24,7 +24,6 @@ use crate::model::{Codec, Formats, Member, Model};
 use crate::optimizer::{Array, Engine, sealed::Sealed};
 use crate::rule::{Pass, Program};
 use crate::shader::{CHANGED_SUMS, Extras, Fixed, RuleKernel, SumOf};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -135,10 +134,10 @@ impl Gpu {
         let made = guarded(&device, "preparing a step", || {
             let old = self.uploads.take().filter(|(old, _)| old.same_shape(&pages));
             let decides = self.decision.is_some();
-            let uploads = match old {
-                Some((_, uploads)) => uploads,
-                None => Uploads::new(&device, &limits, &pages, decides)?,
-            };
+            let uploads = old.map_or_else(
+                || Uploads::new(&device, &limits, &pages, decides),
+                |(_, uploads)| uploads,
+            );
             let inputs = Inputs {
                 model,
                 kernels: &self.kernels,
@@ -371,12 +370,10 @@ impl Engine for Gpu {
             }
         }
         let first = model.params.len() - places.len();
-        let mut seen = HashSet::new();
         for (param, place) in (first..).zip(&places) {
             let Some(place) = place else { continue };
-            let is_new = |buffer| !self.buffers.caller.has(buffer) && seen.insert(buffer);
             let Member { len, formats, .. } = &model.params[param];
-            place.check(model.name(param), (*len, formats), &self.probe, is_new)?;
+            place.check(model.name(param), (*len, formats), &mut self.probe)?;
         }
         let taken: Vec<_> =
             places.iter().map(|place| Some(self.take_place(place.as_ref()?))).collect();

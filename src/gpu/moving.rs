@@ -54,9 +54,8 @@ impl Optimizer<Gpu> {
     ) -> Result<(), Error> {
         let param = self.model.find(param)?;
         let engine = &mut self.engine;
-        let is_new = |buffer: &_| !engine.buffers.caller.has(buffer);
         let Member { len, formats, .. } = &self.model.params[param];
-        place.check(self.model.name(param), (*len, formats), &engine.probe, is_new)?;
+        place.check(self.model.name(param), (*len, formats), &mut engine.probe)?;
         if engine.layout.is_in_arena(param) {
             return Err(Error::parameter(
                 self.model.name(param),

@@ -50,19 +50,16 @@ impl Place {
 
     /// Refuses buffers without `STORAGE`, slices that are too short for so many elements, and, of
     /// those buffers that are new, those that cannot be bound.
-    pub(super) fn check<'a>(
-        &'a self,
+    pub(super) fn check(
+        &self,
         name: &str,
         (elements, formats): (usize, &Formats),
-        probe: &Probe,
-        mut is_new: impl FnMut(&'a wgpu::Buffer) -> bool,
+        probe: &mut Probe,
     ) -> Result<(), Error> {
         let arrays = [("parameter", formats.param), ("gradient", formats.grad)];
         for (slice, (array, codec)) in self.slices.iter().zip(arrays) {
             check_usage(name, &slice.buffer, wgpu::BufferUsages::STORAGE)?;
-            if is_new(&slice.buffer) {
-                probe.check(name, &slice.buffer)?;
-            }
+            probe.check_new(name, &slice.buffer)?;
             let needed = codec.bytes(elements as u64);
             if let Some(size) = slice.size.filter(|&size| size < needed) {
                 return Err(Error::parameter(

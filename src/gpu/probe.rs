@@ -3,6 +3,8 @@
 use crate::error::Error;
 use crate::gpu::guard::{failed, guarded, is_lost, scoped};
 use crate::layout::geometry::ELEMENT_BYTES;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -11,7 +13,13 @@ use std::time::Duration;
 pub(super) struct Probe {
     device: wgpu::Device,
     layout: wgpu::BindGroupLayout,
+    /// Hashes of buffers found good: no handles, which would keep their memory. wgpu numbers
+    /// buffers, and gives no number twice.
+    good: HashSet<u64>,
 }
+
+/// The most buffers that are remembered.
+const MOST_GOOD: usize = 1 << 14;
 
 impl Probe {
     /// To be called within an error scope.
@@ -30,7 +38,7 @@ impl Probe {
             label: Some("wgpu-optim: can buffers be bound?"),
             entries: &[entry],
         });
-        Self { device: device.clone(), layout }
+        Self { device: device.clone(), layout, good: HashSet::new() }
     }
 
     /// Refuses a parameter's buffer, which has the usage `STORAGE`, if it is another device's or
@@ -61,6 +69,20 @@ impl Probe {
                 "Create the buffer on that device, and keep it as long as steps use it",
             )),
         }
+    }
+
+    /// The same, but a buffer that was found good once is not tried again.
+    pub fn check_new(&mut self, parameter: &str, buffer: &wgpu::Buffer) -> Result<(), Error> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(buffer);
+        if self.good.contains(&hash) {
+            return Ok(());
+        }
+        self.check(parameter, buffer)?;
+        if self.good.len() == MOST_GOOD {
+            self.good.clear();
+        }
+        self.good.insert(hash);
+        Ok(())
     }
 }
 

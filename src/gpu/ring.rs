@@ -13,9 +13,6 @@ use std::sync::Arc;
 /// Slots at first, if a buffer may be so large: more steps than training loops have unfinished.
 const FIRST_SLOTS: u64 = 64;
 
-/// What is being done, in errors.
-const GROWING: &str = "making room for unfinished steps";
-
 /// A range of a slot: offset and size in bytes.
 pub(super) type Range = (u64, u64);
 
@@ -53,36 +50,26 @@ pub(super) struct Slot {
 }
 
 impl Ring {
-    /// To be called within an error scope, which may have a better reason for an error.
-    pub fn new(device: &wgpu::Device, parts: Parts, slot_bytes: u64) -> Result<Self, Error> {
+    /// To be called within an error scope.
+    pub fn new(device: &wgpu::Device, parts: Parts, slot_bytes: u64) -> Self {
         let most = parts.max_buffer / slot_bytes.max(1).next_multiple_of(parts.alignment);
         Self::with_slots(device, parts, slot_bytes, FIRST_SLOTS.min(most).max(1) as usize)
     }
 
-    fn with_slots(
-        device: &wgpu::Device,
-        parts: Parts,
-        slot_bytes: u64,
-        count: usize,
-    ) -> Result<Self, Error> {
+    fn with_slots(device: &wgpu::Device, parts: Parts, slot_bytes: u64, count: usize) -> Self {
         let slot_bytes = slot_bytes.max(1).next_multiple_of(parts.alignment);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgpu-optim uploads"),
             size: slot_bytes * count as u64,
             usage: parts.usage | wgpu::BufferUsages::COPY_DST,
-            // wgpu reports no error of a lost device, but maps no buffer there.
-            mapped_at_creation: true,
+            mapped_at_creation: false,
         });
-        if buffer.slice(..).get_mapped_range_mut().is_err() {
-            return Err(Error::Lost { during: GROWING });
-        }
-        buffer.unmap();
         let whole = [vec![(0, slot_bytes)]];
         let groups = if parts.groups.is_empty() { &whole[..] } else { &parts.groups };
         let bind = |ranges: &Vec<Range>| bind_ranges(device, &parts.layout, &buffer, ranges);
         let bind_groups = groups.iter().map(bind).collect();
         let in_use = (0..count).map(|_| Arc::new(())).collect();
-        Ok(Self { parts, slot_bytes, buffer, bind_groups, in_use, next: 0 })
+        Self { parts, slot_bytes, buffer, bind_groups, in_use, next: 0 }
     }
 
     /// A slot of so many bytes that no unfinished command reads.
@@ -92,8 +79,9 @@ impl Ring {
             let count = self.in_use.len() * if busy { 2 } else { 1 };
             let bytes = if bytes > self.slot_bytes { 2 * bytes } else { self.slot_bytes };
             let parts = self.parts.clone();
-            let create = || Self::with_slots(device, parts, bytes, count);
-            *self = guarded(device, GROWING, create)??;
+            *self = guarded(device, "making room for more unfinished steps", || {
+                Self::with_slots(device, parts, bytes, count)
+            })?;
         }
         let index = self.next;
         self.next = (index + 1) % self.in_use.len();

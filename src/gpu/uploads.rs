@@ -42,12 +42,7 @@ pub(super) enum Bound {
 
 impl Uploads {
     /// To be called within an error scope.
-    pub fn new(
-        device: &wgpu::Device,
-        limits: &Limits,
-        pages: &Pages,
-        decides: bool,
-    ) -> Result<Self, Error> {
+    pub fn new(device: &wgpu::Device, limits: &Limits, pages: &Pages, decides: bool) -> Self {
         let bindings = page_bindings();
         let page_layout = group_layout(device, &bindings, Group::Upload);
         let mut groups: Vec<_> = pages.ranges().map(|page| ranges(&bindings, page)).collect();
@@ -64,8 +59,8 @@ impl Uploads {
                 max_buffer: limits.max_buffer_size,
                 groups,
             };
-            let ring = Ring::new(device, parts, pages.bytes)?;
-            return Ok(Self { ring, decided: None, coeffs, upload });
+            let ring = Ring::new(device, parts, pages.bytes);
+            return Self { ring, decided: None, coeffs, upload };
         }
         let parts = Parts {
             layout: group_layout(device, &[request_binding()], Group::Upload),
@@ -83,9 +78,9 @@ impl Uploads {
         let bind = |ranges: &Vec<Range>| bind_ranges(device, &page_layout, &buffer, ranges);
         let bind_groups = groups.iter().map(bind).collect();
         // Most requests fit; a larger one makes room.
-        let ring = Ring::new(device, parts, 2 * pages.written)?;
+        let ring = Ring::new(device, parts, 2 * pages.written);
         let decided = Some(Decided { buffer, bind_groups });
-        Ok(Self { ring, decided, coeffs, upload })
+        Self { ring, decided, coeffs, upload }
     }
 
     /// The coefficients that the GPU computes, if it does.

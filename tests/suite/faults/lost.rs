@@ -15,14 +15,15 @@ fn lost<T>(result: Result<T, Error>) {
 
 /// Every call on an optimizer whose device was lost.
 fn every_call_says_so(gpu: &Gpu, optimizer: &mut Optimizer) {
-    let steps = optimizer.steps("w").expect("known");
+    // Where the GPU may have skipped some, the host does not know.
+    let steps = optimizer.steps("w").ok();
     // More than the uploads' first slots.
     for _ in 0..200 {
         let mut encoder = gpu.encoder();
         lost(optimizer.step(&mut encoder));
         gpu.submit(encoder);
     }
-    assert_eq!(optimizer.steps("w").expect("known"), steps, "a refused step was counted");
+    assert_eq!(optimizer.steps("w").ok(), steps, "a refused step was counted");
     lost(optimizer.set_param("w", &[1.0; LEN]));
     lost(optimizer.set_grad("w", &[1.0; LEN]));
     lost(optimizer.set_state("w", "exp_avg", &[1.0; LEN]));
@@ -51,12 +52,19 @@ fn lost_after_build() {
         for control in CONTROLS {
             let gpu = new_gpu();
             let mut optimizer = built(&gpu, control);
+            // All first slots of uploads are in use: the next step makes room for more.
+            let unfinished = [(); 64].map(|()| {
+                let mut encoder = gpu.encoder();
+                optimizer.step(&mut encoder).expect("recorded");
+                encoder
+            });
             gpu.device.destroy();
             if poll {
                 // This frees everything on the device.
                 gpu.device.poll(wgpu::PollType::wait_indefinitely()).ok();
             }
             every_call_says_so(&gpu, &mut optimizer);
+            unfinished.into_iter().for_each(|encoder| gpu.submit(encoder));
             let gpu = new_gpu();
             goes_on(&gpu, control, built(&gpu, control), 1);
         }
