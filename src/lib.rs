@@ -150,8 +150,8 @@
 //!   looks like one that trains: act on [`skipped_in_row`](Statistics::skipped_in_row).
 //! - **Checkpoints**: [`read_params`](Optimizer::read_params),
 //!   [`read_states`](Optimizer::read_states) and [`read_steps`](Optimizer::read_steps) read those
-//! of   all parameters in one submission each; `set_param`, `set_state` and `set_steps` restore
-//! them.
+//!   of all parameters in one submission each; `set_param`, `set_state` and `set_steps` restore
+//!   them.
 //!
 //! In a step gradients are unscaled and averaged, then tested, then clipped by the norm, then by
 //! value. What is not asked for is in no kernel. Clipping by value, averaging and zeroing take no

@@ -134,6 +134,9 @@ impl Limits {
     }
 
     /// Refuses a device whose bindings are too small for a block of these arrays at any place.
+    ///
+    /// # Errors
+    /// It is.
     pub fn check_formats(&self, formats: &Formats) -> Result<(), Error> {
         for codecs in formats.of_windows().into_iter().filter(|codecs| !codecs.is_empty()) {
             let needed = self.slack(codecs) + widest(codecs, BLOCK);

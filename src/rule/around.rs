@@ -36,6 +36,20 @@ impl Before {
     }
 }
 
+/// Weight decay of rules that have either kind: coupled, or decoupled.
+pub(crate) fn either_decay(
+    decoupled: bool,
+    maximize: bool,
+    lr: f64,
+    weight_decay: f64,
+) -> (Before, After) {
+    let (before, after) = (Before::maximize(maximize), After::default());
+    match decoupled {
+        true => (before, After::decay(lr, weight_decay)),
+        false => (before.weight_decay(weight_decay), after),
+    }
+}
+
 impl After {
     /// Decoupled weight decay.
     pub fn decay(lr: f64, weight_decay: f64) -> Self {

@@ -11,8 +11,8 @@ mod program;
 mod real;
 mod run;
 
-pub(crate) use around::Around;
 pub use around::{After, Before};
+pub(crate) use around::{Around, either_decay};
 pub use erased::DynRule;
 pub use fields::Fields;
 pub(crate) use formula::{MAX_STATES, MAX_SUMS};

@@ -1,7 +1,7 @@
 //! NAdam (Dozat 2016).
 
 use crate::error::{Check, Error};
-use crate::rule::{After, Before, NoSums, Number, Real, Rule, StateInit, Step};
+use crate::rule::{After, Before, NoSums, Number, Real, Rule, StateInit, Step, either_decay};
 use std::cell::RefCell;
 
 /// NAdam: Adam with Nesterov's momentum, which grows towards β1 along PyTorch's schedule.
@@ -162,6 +162,13 @@ impl WarmUp {
     }
 }
 
+impl NAdam {
+    fn decay(&self) -> (Before, After) {
+        let Self { decoupled_weight_decay, maximize, lr, weight_decay, .. } = *self;
+        either_decay(decoupled_weight_decay, maximize, lr, weight_decay)
+    }
+}
+
 impl Rule for NAdam {
     const NAME: &'static str = "nadam";
     const WGSL: &'static str = wgsl!("nadam");
@@ -186,12 +193,10 @@ impl Rule for NAdam {
             .finish()
     }
     fn before(&self) -> Before {
-        let coupled = if self.decoupled_weight_decay { 0.0 } else { self.weight_decay };
-        Before::maximize(self.maximize).weight_decay(coupled)
+        self.decay().0
     }
     fn after(&self) -> After {
-        let decoupled = if self.decoupled_weight_decay { self.weight_decay } else { 0.0 };
-        After::decay(self.lr, decoupled)
+        self.decay().1
     }
     fn scalars(&self) -> Vec<StateInit> {
         vec![StateInit { name: "mu_product", value: 1.0 }]

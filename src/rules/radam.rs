@@ -1,7 +1,7 @@
 //! RAdam (Liu et al. 2020).
 
 use crate::error::{Check, Error};
-use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step, either_decay};
 
 /// RAdam: Adam that waits with its adaptive step until the second moment's variance is bounded, and
 /// so needs no warm-up.
@@ -93,6 +93,13 @@ impl RAdam {
     }
 }
 
+impl RAdam {
+    fn decay(&self) -> (Before, After) {
+        let Self { decoupled_weight_decay, maximize, lr, weight_decay, .. } = *self;
+        either_decay(decoupled_weight_decay, maximize, lr, weight_decay)
+    }
+}
+
 impl Rule for RAdam {
     const NAME: &'static str = "radam";
     const WGSL: &'static str = wgsl!("radam");
@@ -116,12 +123,10 @@ impl Rule for RAdam {
             .finish()
     }
     fn before(&self) -> Before {
-        let coupled = if self.decoupled_weight_decay { 0.0 } else { self.weight_decay };
-        Before::maximize(self.maximize).weight_decay(coupled)
+        self.decay().0
     }
     fn after(&self) -> After {
-        let decoupled = if self.decoupled_weight_decay { self.weight_decay } else { 0.0 };
-        After::decay(self.lr, decoupled)
+        self.decay().1
     }
     fn non_negative_states() -> &'static [&'static str] {
         &["exp_avg_sq"]

@@ -259,8 +259,7 @@ fn every_format_validates_and_translates() {
 fn kernels_in_f32_know_nothing_of_formats() {
     for (name, shader) in shaders() {
         for word in ["halves", "exact", "Scales", "noise", "origins", "decode", "encode"] {
-            let is_halves = format!("{name}").contains("codec: F16")
-                || format!("{name}").contains("codec: Bf16");
+            let is_halves = name.contains("codec: F16") || name.contains("codec: Bf16");
             assert!(is_halves || !shader.text.contains(word), "{name} has `{word}`");
         }
     }
