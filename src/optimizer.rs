@@ -78,6 +78,8 @@ pub(crate) mod sealed {
 pub struct Optimizer<E> {
     pub(crate) model: Model,
     pub(crate) control: Control,
+    /// How parameters are stored, by patterns of their names.
+    storage: Vec<(String, Storage)>,
     pub(crate) engine: E,
 }
 
@@ -228,8 +230,8 @@ impl<E: Engine> Builder<E> {
         self
     }
 
-    /// How parameters whose names match a pattern are stored, with their gradients and states. A
-    /// parameter takes the first that matches, so that exceptions come first; its own
+    /// How parameters whose names match a pattern are stored, with their gradients and states, also
+    /// those that are added later. A parameter takes the first that matches, so that exceptions come first; its own
     /// [`storage`](Param::storage) goes before all; one that none matches is in f32.
     ///
     /// ```no_run
@@ -244,22 +246,11 @@ impl<E: Engine> Builder<E> {
         self
     }
 
-    /// Gives parameters that say nothing of it the storage of the first pattern that matches.
-    fn apply_storage(&mut self) {
-        for param in self.groups.iter_mut().flat_map(|group| &mut group.params) {
-            if param.storage.is_none() {
-                let of_name = |(pattern, _): &&(String, Storage)| matches(pattern, &param.name);
-                let first = self.storage.iter().find(of_name);
-                param.storage = first.map(|(_, storage)| storage.clone());
-            }
-        }
-    }
-
     /// An optimizer over this engine, which has no groups yet.
-    pub(crate) fn over(mut self, engine: E) -> Result<Optimizer<E>, Error> {
-        self.apply_storage();
-        let mut optimizer = Optimizer { model: Model::default(), control: self.control, engine };
-        optimizer.extend(self.groups)?;
+    pub(crate) fn over(self, engine: E) -> Result<Optimizer<E>, Error> {
+        let Self { groups, control, storage, .. } = self;
+        let mut optimizer = Optimizer { model: Model::default(), control, storage, engine };
+        optimizer.extend(groups)?;
         Ok(optimizer)
     }
 
@@ -296,7 +287,10 @@ impl<E: Engine> Optimizer<E> {
     }
 
     /// Adds groups. If it fails, nothing has changed.
-    fn extend(&mut self, new: Vec<NewGroup<E::Place>>) -> Result<(), Error> {
+    fn extend(&mut self, mut new: Vec<NewGroup<E::Place>>) -> Result<(), Error> {
+        for param in new.iter_mut().flat_map(|group| &mut group.params) {
+            param.storage.get_or_insert_with(|| of_name(&self.storage, &param.name));
+        }
         let (groups, params) = (self.model.groups.len(), self.model.params.len());
         let added = register(&mut self.model, new)
             .and_then(|places| self.engine.extend(&self.model, &self.control, groups, places));
@@ -610,6 +604,12 @@ impl<E: Engine> Optimizer<E> {
         self.model.check_len(param, values.len())?;
         self.engine.write(&self.model, param, array, &values)
     }
+}
+
+/// The storage of the first pattern that matches a name; f32 if none does.
+fn of_name(storage: &[(String, Storage)], name: &str) -> Storage {
+    let first = storage.iter().find(|(pattern, _)| matches(pattern, name));
+    first.map_or_else(Storage::f32, |(_, storage)| storage.clone())
 }
 
 /// Checks hyperparameters, names and shapes; where the caller keeps the parameters.

@@ -37,17 +37,19 @@ fn patterns_choose_and_small_tensors_keep_f32() {
         Param::new("embed.w", 5000),
         Param::new("own", 5000).storage(own),
     ];
-    let optimizer = Optimizer::builder()
+    let mut optimizer = Optimizer::builder()
         .group(Adam::default(), params)
         .storage("embed.*", Storage::f32())
         .storage("*", eight)
         .build(&gpu.device, &gpu.queue)
         .expect("built");
+    // Patterns hold for what is added later, too.
+    optimizer.add_group(Adam::default(), [("added", 5000)]).expect("added");
     let size = |param: &str| {
         let read = optimizer.read_state_bytes(param, "exp_avg_sq");
         read.and_then(|read| read.wait()).expect("read").len()
     };
-    assert_eq!(size("big"), 20 * 260);
+    assert_eq!((size("big"), size("added")), (20 * 260, 20 * 260));
     assert_eq!(size("small"), 400);
     assert_eq!(size("embed.w"), 20_000);
     assert_eq!(size("own"), 20_000);
