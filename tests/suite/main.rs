@@ -17,6 +17,7 @@ mod golden;
 mod large;
 mod learning;
 mod long;
+mod machine;
 mod memory;
 mod momentum;
 mod nan;
