@@ -38,6 +38,10 @@ const CHANGE_WORDS: usize = 3;
 /// Words of a target: its step count, the word of its coefficients, its program, and one unused.
 const TARGET_WORDS: usize = 4;
 
+/// Words of a move: the count's index, that of the count whose value it takes, and the value if
+/// that is none, as it is on the device.
+const MOVE_WORDS: usize = 2 + COUNT_BYTES as usize / 4;
+
 /// Where there is no other count.
 const NONE: u32 = u32::MAX;
 
@@ -64,7 +68,7 @@ struct Counts {
 
 /// Step counts that changed between two steps, and the number of the later one. They are told again
 /// in each step until one is known to have run, since commands may be dropped.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Change {
     number: u64,
     moves: u32,
@@ -175,6 +179,45 @@ impl Request {
         words.extend(&program.scalars);
         start
     }
+}
+
+/// Changes that are in requests of recorded steps, of which the device may have run none: their
+/// commands may have been dropped.
+#[derive(Debug)]
+pub(crate) struct Pending(Vec<Change>);
+
+impl Request {
+    /// The changes that the device may not have yet.
+    pub fn pending(&self) -> Pending {
+        Pending(self.changes.clone())
+    }
+}
+
+impl Pending {
+    /// The step counts that the device goes on from, by what was read of the buffers that have or
+    /// had them, oldest first. In a buffer that no step has reached its header is 0.
+    pub fn applied(&self, buffers: &[Vec<u32>]) -> Vec<u32> {
+        let newest = buffers.iter().rfind(|words| words.first().is_some_and(|&latest| latest > 0));
+        let mut counts = newest.cloned().unwrap_or_default();
+        let latest = counts.first().copied().unwrap_or(0);
+        for change in self.0.iter().filter(|change| change.number as u32 > latest) {
+            for words in change.words.chunks_exact(MOVE_WORDS) {
+                let [to, from] = [0, 1].map(|k| count_word(words[k] as usize));
+                let steps = match words[1] {
+                    NONE => words[2],
+                    _ => counts.get(from).copied().unwrap_or(0),
+                };
+                counts.resize(counts.len().max(to + 1), 0);
+                counts[to] = steps;
+            }
+        }
+        counts
+    }
+}
+
+/// The word of a step count, in what is read of them.
+pub(crate) fn count_word(count: usize) -> usize {
+    (COUNTS_HEADER_BYTES / 4) as usize + (COUNT_BYTES / 4) as usize * count
 }
 
 /// The step counts that the device does not have yet, if there are any.

@@ -1,6 +1,6 @@
 //! What can be read after a step: the device's report, decoded.
 
-use crate::control::request::{COUNT_BYTES, COUNTS_HEADER_BYTES};
+use crate::control::request::count_word;
 use crate::layout::geometry::BLOCK;
 use crate::layout::sums::root_of_squares;
 use crate::layout::words::{Words, words};
@@ -173,11 +173,6 @@ pub(crate) fn decode(
         first_non_finite: first_non_finite.flatten(),
         parameters: sources.iter().map(parameter).collect(),
     }
-}
-
-/// The word of a step count.
-fn count_word(count: usize) -> usize {
-    (COUNTS_HEADER_BYTES / 4) as usize + (COUNT_BYTES / 4) as usize * count
 }
 
 /// The element in this lane of the block at this place.

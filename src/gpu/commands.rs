@@ -299,8 +299,11 @@ impl CommandBuilder<'_> {
 
         let entries = reduction.levels.iter().map(|rows| rows.len() as u64);
         let counts = std::iter::once(reduction.partials).chain(entries);
+        // Where nothing takes part no kernel writes an entry: a buffer of its own stays 0.
+        let none = format!("no {name}");
         let buffer = |(level, count): (usize, u64)| {
-            self.scratch.buffer(&self.compiler.device, &name, level, count.max(1) * of.bytes())
+            let name = if count == 0 { &none } else { &name };
+            self.scratch.buffer(&self.compiler.device, name, level, count.max(1) * of.bytes())
         };
         let levels = counts.enumerate().map(buffer).collect();
         self.sums.insert(summed, Sums { of, levels });

@@ -86,10 +86,9 @@ impl Decision {
         self.grown.iter().map(|grown| [&grown.from, &grown.to])
     }
 
-    /// The buffer that has the counts after so many recorded steps.
-    pub fn counted(&self, recorded: u64) -> &wgpu::Buffer {
-        let first = self.grown.iter().find(|grown| grown.recorded == recorded);
-        first.map_or(&self.counts, |grown| &grown.from)
+    /// The buffers that have or had the counts, oldest first.
+    pub fn counted(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        self.grown.iter().map(|grown| &grown.from).chain([&self.counts])
     }
 
     /// How many entries the partial measures of so many blocks are gathered to.

@@ -141,7 +141,7 @@ impl Optimizer<Gpu> {
     /// The optimizer was built without anything that the GPU decides on: a norm to clip by, skipped
     /// steps, a scaler or statistics; or there is no memory for the copy.
     pub fn read_statistics(&self) -> Result<Readback<Statistics>, Error> {
-        let Gpu { device, queue, decision, ready, .. } = &self.engine;
+        let Gpu { device, queue, decision, ready, request, .. } = &self.engine;
         let Some(decision) = decision else {
             return Err(Error::Setting {
                 expected: "an optimizer that was built with `statistics`, `clip_grad_norm`, \
@@ -163,15 +163,19 @@ impl Optimizer<Gpu> {
         };
         let sources: Vec<_> = (0..self.model.params.len()).map(source).collect();
         let totals = commands.and_then(|commands| commands.statistics.as_ref());
-        let mut buffers = vec![&decision.report, decision.counted(self.model.recorded())];
+        let mut buffers = vec![&decision.report];
         buffers.extend(totals.iter().flat_map(|totals| [&totals.measures, &totals.changes]));
+        let first_count = buffers.len();
+        buffers.extend(decision.counted());
+        let pending = request.pending();
         let parts: Vec<_> = buffers.iter().map(|buffer| (*buffer, 0, buffer.size())).collect();
         Readback::start(device, queue, &parts, move |words| {
-            let sums = match &words[2..] {
+            let (words, counts) = words.split_at(first_count);
+            let sums = match &words[1..] {
                 [measures, changes] => Some([measures.as_slice(), changes]),
                 _ => None,
             };
-            decode(&words[0], &words[1], sums, &sources)
+            decode(&words[0], &pending.applied(counts), sums, &sources)
         })
     }
 

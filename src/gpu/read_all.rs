@@ -3,6 +3,7 @@
 use crate::control::StepSource;
 use crate::error::Error;
 use crate::gpu::buffers::Part;
+use crate::gpu::decision::Decision;
 use crate::gpu::engine::Gpu;
 use crate::gpu::guard::check_usage;
 use crate::gpu::read::decoded;
@@ -20,19 +21,19 @@ impl Optimizer<Gpu> {
     /// # Errors
     /// There is no memory for the copy.
     pub fn read_steps(&self) -> Result<Readback<Vec<u64>>, Error> {
-        let Gpu { device, queue, decision, .. } = &self.engine;
+        let Gpu { device, queue, decision, request, .. } = &self.engine;
         let source = |param: usize| match self.model.steps(param) {
             Some(steps) => StepSource::Host(steps),
             None => self.steps_source(param),
         };
         let sources: Vec<_> = (0..self.model.params.len()).map(source).collect();
         let on_device = sources.iter().any(|source| matches!(source, StepSource::Device(_)));
-        let counts = decision.as_ref().filter(|_| on_device);
-        let counts = counts.map(|decision| decision.counted(self.model.recorded()));
-        let parts: Vec<_> = counts.iter().map(|counts| (*counts, 0, counts.size())).collect();
+        let counts = decision.iter().filter(|_| on_device).flat_map(Decision::counted);
+        let parts: Vec<_> = counts.map(|counts| (counts, 0, counts.size())).collect();
+        let pending = request.pending();
         Readback::start(device, queue, &parts, move |words| {
-            let counts = words.first().map_or(&[][..], Vec::as_slice);
-            sources.iter().map(|source| source.steps(counts)).collect()
+            let counts = pending.applied(&words);
+            sources.iter().map(|source| source.steps(&counts)).collect()
         })
     }
 

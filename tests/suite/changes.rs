@@ -332,6 +332,20 @@ fn everything_may_be_frozen() {
     }
 }
 
+/// Nothing is what a step without parameters measures, whatever the one before it found.
+#[test]
+fn a_step_with_nothing_to_do_is_not_a_bad_one() {
+    let gpu = Gpu::default();
+    let mut optimizer =
+        built(gpu, counted(Optimizer::builder().group(Adam::default(), [("a", 3)])));
+    optimizer.set_grad("a", &[f32::NAN; 3]).expect("set");
+    step(gpu, &mut optimizer);
+    optimizer.set_frozen(["a"], true).expect("frozen");
+    step(gpu, &mut optimizer);
+    let found = optimizer.read_statistics().and_then(|r| r.wait()).expect("read");
+    assert_eq!((found.skipped, found.skipped_in_row, found.grad_norm), (1, 0, 0.0));
+}
+
 /// A pool may give a parameter's memory to another one while steps leave it alone.
 #[test]
 fn a_parameter_without_buffers_waits_while_others_use_its_memory() {

@@ -163,6 +163,36 @@ fn steps_submitted_in_another_order_are_steps() {
     assert!(run(false) == run(true));
 }
 
+/// A change that only dropped steps carried is in no buffer of the device. Counts are read right
+/// nevertheless, those that outgrew their buffer too.
+#[test]
+fn counts_are_read_while_no_step_has_brought_a_change() {
+    let gpu = Gpu::default();
+    for others in [1, 100] {
+        let names: Vec<_> = (0..=others).map(|i| format!("p{i}")).collect();
+        let params = names.iter().map(|name| (name.as_str(), 3));
+        let builder = Optimizer::builder().group(Adam::default(), params).skip_non_finite();
+        let mut optimizer = builder.build(&gpu.device, &gpu.queue).expect("built");
+        for _ in 0..2 {
+            let mut encoder = gpu.encoder();
+            optimizer.step(&mut encoder).expect("recorded");
+            gpu.submit(encoder);
+        }
+        optimizer.set_frozen(["p0"], true).expect("known");
+        for (name, steps) in names[2..].iter().zip(5..) {
+            optimizer.set_steps(name, steps).expect("known");
+        }
+        for _ in 0..2 {
+            optimizer.step(&mut gpu.encoder()).expect("recorded");
+        }
+        let expected: Vec<u64> = [2, 2].into_iter().chain(5..).take(names.len()).collect();
+        assert_eq!(optimizer.read_steps().and_then(|r| r.wait()).expect("read"), expected);
+        let statistics = optimizer.read_statistics().and_then(|r| r.wait()).expect("read");
+        let found: Vec<_> = statistics.parameters.iter().map(|p| u64::from(p.steps)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 /// One thing that happens to an optimizer.
 #[derive(Debug, Clone)]
 enum Event {

@@ -1,6 +1,7 @@
 //! Parameters and gradients in 16 bits, states in 16 and 8: codecs bit for bit, steps against
 //! libraries and against the CPU, the same bits wherever arrays are, and no byte of others'.
 
+pub mod bounds;
 mod codecs;
 mod drift;
 mod golden;
@@ -11,7 +12,7 @@ mod twins;
 use wgpu_optim::{Format, Rounding, Storage};
 
 /// Storage that between them has every format and every way to keep a parameter.
-fn storages() -> [Storage; 9] {
+pub fn storages() -> [Storage; 9] {
     let bf16 = Storage::bf16;
     [
         bf16(Rounding::Remainder),

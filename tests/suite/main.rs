@@ -18,6 +18,7 @@ mod golden;
 mod large;
 mod learning;
 mod long;
+mod machine;
 mod memory;
 mod momentum;
 mod nan;

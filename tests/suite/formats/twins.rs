@@ -1,11 +1,12 @@
 //! Every rule in every storage: the same bits wherever its arrays are, and the CPU's within a
 //! rounding.
 
+use super::bounds::{self, Stored};
 use super::model::{Model, PLACEMENTS, Placement, name, twin};
 use super::storages;
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
-use wgpu_optim::internals::{Codec, Formats, Keeping};
+use wgpu_optim::internals::{Codec, Formats};
 use wgpu_optim::wgpu;
 use wgpu_optim::{Builder, CpuOptimizer, DynRule, Format, Rounding, Storage, rules};
 
@@ -88,20 +89,12 @@ fn placement_changes_no_bit_with_control_windows_and_words_of_64_bits() {
     }
 }
 
-/// An array of the GPU's and the CPU's, decoded.
-fn decoded(codec: Codec, bytes: &[u8], len: usize) -> Vec<f32> {
-    let mut values = Vec::new();
-    codec.decode(bytes, len, &mut values);
-    values
-}
-
 /// Takes a step of both from the CPU's arrays, and compares.
 fn compare(rule: &dyn DynRule, storage: &Storage, model: &mut Model, cpu: &mut CpuOptimizer<f32>) {
     let formats = Formats::of(storage, rule);
-    let before: Vec<_> =
-        (0..LENS.len()).map(|i| cpu.param(name(i)).expect("known").to_vec()).collect();
-    model.set(0, &before);
     let states = states(rule, &formats);
+    let before: Vec<_> = (0..LENS.len()).map(|i| Stored::of(cpu, &name(i), &states)).collect();
+    model.set(0, &before.iter().map(|stored| stored.param.clone()).collect::<Vec<_>>());
     for i in 0..LENS.len() {
         for state in &states {
             let bytes = cpu.state_bytes(name(i), state).expect("known");
@@ -110,60 +103,14 @@ fn compare(rule: &dyn DynRule, storage: &Storage, model: &mut Model, cpu: &mut C
     }
     model.step();
     cpu.step().expect("stepped");
-    let label = format!("{} {storage:?}", rule.name());
-    for (i, &len) in LENS.iter().enumerate() {
-        let (found, expected) = (model.param(i), cpu.param(name(i)).expect("known"));
-        let arrays = states.iter().map(|state| {
-            let codec =
-                formats.states.as_slice()[states.iter().position(|s| s == state).expect("one")];
-            let cpu = cpu.state_bytes(name(i), state).expect("known");
-            [decoded(codec, &model.state(i, state), len), decoded(codec, &cpu, len)]
-        });
-        let arrays: Vec<_> = arrays.collect();
-        let kept = formats.kept().map(|kept| &arrays[kept]);
-        for (k, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
-            let exact = |param, side: usize| {
-                f64::from(kept.map_or(param, |kept| formats.join(param, kept[side][k])))
-            };
-            let (found, expected) = (exact(found, 0), exact(expected, 1));
-            let moved = (expected - f64::from(before[i][k])).abs();
-            // A rounding to 16 bits may go to the other neighbour.
-            let ulp = match (formats.kept(), formats.param) {
-                (Some(_), Codec::F16) => 2.0f64.powi(-20),
-                (Some(_), _) if formats.keeping == Keeping::Loss => 2.0f64.powi(-16),
-                (None, Codec::F16) => 2.0f64.powi(-10),
-                (None, Codec::Bf16) => 2.0f64.powi(-7),
-                _ => 1e-6,
-            };
-            let bound = ulp * expected.abs() + 2e-5 * moved + 1e-7;
-            let error = (found - expected).abs();
-            assert!(error <= bound, "{label} p{i}[{k}]: {found:e}, {expected:e}");
-        }
-        for (index, [found, expected]) in arrays.iter().enumerate() {
-            if Some(index) == formats.kept() {
-                continue;
-            }
-            let largest =
-                expected.chunks(256).map(|block| block.iter().fold(0.0f32, |m, x| m.max(x.abs())));
-            for (block, largest) in largest.enumerate() {
-                for k in 256 * block..(256 * block + 256).min(len) {
-                    let share = match formats.states.as_slice()[index] {
-                        Codec::F32 | Codec::I16 => 1e-5,
-                        Codec::F16 => 1.1e-3,
-                        Codec::Bf16 => 8e-3,
-                        Codec::Block8 { .. } => 0.15,
-                    };
-                    let bound = share * expected[k].abs() + 2e-6 * largest + 1e-12;
-                    let error = (found[k] - expected[k]).abs();
-                    assert!(
-                        error <= bound,
-                        "{label} state {index} p{i}[{k}]: {:e}, {:e}",
-                        found[k],
-                        expected[k]
-                    );
-                }
-            }
-        }
+    for (i, before) in before.iter().enumerate() {
+        let found = Stored {
+            param: model.param(i),
+            states: states.iter().map(|state| model.state(i, state)).collect(),
+        };
+        let expected = Stored::of(cpu, &name(i), &states);
+        let label = format!("{} {storage:?} p{i}", rule.name());
+        bounds::check(&label, &formats, before, &found, &expected);
     }
 }
 
