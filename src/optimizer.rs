@@ -231,8 +231,9 @@ impl<E: Engine> Builder<E> {
     }
 
     /// How parameters whose names match a pattern are stored, with their gradients and states, also
-    /// those that are added later. A parameter takes the first that matches, so that exceptions come first; its own
-    /// [`storage`](Param::storage) goes before all; one that none matches is in f32.
+    /// those that are added later. A parameter takes the first that matches, so that exceptions
+    /// come first; its own [`storage`](Param::storage) goes before all; one that none matches is in
+    /// f32.
     ///
     /// ```no_run
     /// # use wgpu_optim::{AdamW, Format, Optimizer, Rounding, Storage};

@@ -515,8 +515,8 @@ impl Subject {
         self.twins.follow(name, states, &found);
     }
 
-    /// A step whose commands are dropped. Where the GPU skips steps it never was; elsewhere the host
-    /// has counted it.
+    /// A step whose commands are dropped. Where the GPU skips steps it never was; elsewhere the
+    /// host has counted it.
     fn drop_step(&mut self) {
         self.note("drop".into());
         self.optimizer.step(&mut self.gpu.encoder()).expect("recorded");
