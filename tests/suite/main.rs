@@ -14,6 +14,7 @@ mod errors;
 mod facts;
 mod formats;
 mod golden;
+mod growth;
 mod large;
 mod learning;
 mod long;
