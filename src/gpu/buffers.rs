@@ -208,6 +208,36 @@ impl Buffers {
         format!("the optimizer's arrays take {total} bytes, {}", parts.join(", "))
     }
 
+    /// Sets the states of parameters from this index on to what they are before the first step, where
+    /// they are in room that earlier buffers had left: it is 0, and no step's before the next
+    /// submission.
+    pub fn fill_room(
+        &self,
+        queue: &wgpu::Queue,
+        layout: &Layout,
+        model: &Model,
+        (first_param, before): (usize, &Self),
+    ) {
+        for param in first_param..model.params.len() {
+            let Class { index: class, formats } = layout.class(param);
+            let initial = model.rule_of(param).states();
+            let codecs = formats.states.as_slice().iter().zip(initial).enumerate();
+            for (state, (&codec, initial)) in codecs.filter(|(_, (_, s))| s.value != 0.0) {
+                let of = StateOf { class, state };
+                for &span in &layout.params[param].states {
+                    let Some(buffer) = before.get(span.buffer, of) else { continue };
+                    let mut filled = 0;
+                    while filled < span.len {
+                        let len = FILL_CHUNK.min(span.len - filled);
+                        let bytes = encoded(codec, initial.value as f32, len);
+                        queue.write_buffer(buffer, codec.bytes(span.start + filled), &bytes);
+                        filled += len;
+                    }
+                }
+            }
+        }
+    }
+
     /// The buffer of this identity; `None` if there is none.
     pub fn get(&self, id: BufferId, of: StateOf) -> Option<&wgpu::Buffer> {
         match id {
@@ -271,12 +301,7 @@ impl State<'_> {
 
     /// Fills the spans that are in new buffers, which are mapped since their creation.
     fn fill(&self, buffers: &[wgpu::Buffer], spans: &[Span], value: f32) {
-        let encoded = |len: u64| {
-            let mut bytes = Vec::new();
-            self.codec.encode(&vec![value; len as usize], &mut bytes);
-            bytes.resize(bytes.len().next_multiple_of(WORD_BYTES as usize), 0);
-            bytes
-        };
+        let encoded = |len| encoded(self.codec, value, len);
         let chunk = encoded(FILL_CHUNK);
         for span in spans {
             let BufferId::States(shard) = span.buffer else { continue };
@@ -296,7 +321,15 @@ impl State<'_> {
     }
 }
 
-/// Elements written to a mapped buffer at a time, whole blocks.
+/// So many elements of one value as they are stored, in whole words.
+fn encoded(codec: Codec, value: f32, len: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    codec.encode(&vec![value; len as usize], &mut bytes);
+    bytes.resize(bytes.len().next_multiple_of(WORD_BYTES as usize), 0);
+    bytes
+}
+
+/// Elements written to a buffer at a time, whole blocks.
 const FILL_CHUNK: u64 = 1 << 14;
 
 /// A buffer of so many bytes.

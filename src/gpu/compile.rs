@@ -127,6 +127,11 @@ impl Compiler {
         Ok(key)
     }
 
+    /// Forgets the kernels of rules from this index on.
+    pub fn forget_rules(&mut self, first: usize) {
+        self.pipelines.retain(|key, _| !matches!(key, Key::Rule(index, _) if *index >= first));
+    }
+
     /// Compiles a kernel that is the same for every rule, unless it is compiled already.
     pub fn fixed(&mut self, kernel: Fixed) -> Result<Key, Error> {
         let key = Key::Fixed(kernel);

@@ -283,6 +283,7 @@ impl Gpu {
         let grown = compiled.and_then(|()| {
             guarded(&self.device, "creating states", || {
                 buffers.extend(&self.device, &self.layout, model, &self.kernels);
+                buffers.fill_room(&self.queue, &self.layout, model, (first, &self.buffers));
             })
         });
         let grown = grown.map_err(|error| match error {
@@ -293,7 +294,11 @@ impl Gpu {
         });
         match grown {
             Ok(()) => self.buffers = buffers,
-            Err(_) => (self.kernels, self.layout) = (old_kernels, old_layout),
+            Err(_) => {
+                (self.kernels, self.layout) = (old_kernels, old_layout);
+                // Another rule may be the next to have such an index.
+                self.compiler.forget_rules(self.kernels.len());
+            }
         }
         grown
     }

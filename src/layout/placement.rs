@@ -97,10 +97,22 @@ pub struct Layout {
     /// For each class the elements of each state buffer; every state has one of each.
     pub states: Vec<Vec<u64>>,
     specs: Vec<ParamSpec>,
+    /// What of each of these buffers is taken.
+    arena_use: Vec<Use>,
+    states_use: Vec<Vec<Use>>,
     /// Blocks that a buffer of the optimizer's own holds.
     buffer_blocks: u64,
     /// Memory for [`Self::check_overlaps`].
     taken: Vec<Taken>,
+}
+
+/// How much of a buffer of the optimizer's own is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Use {
+    /// Blocks from the start on.
+    blocks: u64,
+    /// Whether it came after the optimizer was built, with room for what comes later.
+    has_grown: bool,
 }
 
 /// A range of bytes of one of the caller's buffers, and whose it is.
@@ -119,12 +131,18 @@ const ARRAYS: [&str; 2] = ["parameter buffer", "gradient buffer"];
 impl Layout {
     /// Of no parameters.
     pub fn new(limits: &Limits) -> Self {
-        let (params, arena, states, specs, taken) = Default::default();
-        Self { params, arena, states, specs, buffer_blocks: limits.buffer_blocks(), taken }
+        Self::in_buffers_of(limits.buffer_blocks())
     }
 
-    /// The layout with more parameters, whose arrays are in buffers that it did not have before, or
-    /// in the caller's, of these sizes in bytes.
+    /// Of no parameters, in buffers of at most so many blocks.
+    fn in_buffers_of(buffer_blocks: u64) -> Self {
+        let (params, arena, states, specs, taken) = Default::default();
+        let (arena_use, states_use) = Default::default();
+        Self { params, arena, states, specs, arena_use, states_use, buffer_blocks, taken }
+    }
+
+    /// The layout with more parameters. Their arrays are in the caller's buffers, of these sizes in
+    /// bytes, in room that the optimizer's own have left, or in new ones.
     ///
     /// # Errors
     /// A place that is misaligned, reaches past its buffer, or overlaps another; or more elements
@@ -151,14 +169,21 @@ impl Layout {
         order.retain(|&param| layout.specs[param].len > 0);
         order.sort_by_key(|&param| layout.place(param));
         layout.states.resize(classes.max(self.states.len()), Vec::new());
-        let packer = |sizes: &Vec<u64>| Packer::new(self.buffer_blocks, sizes.len());
-        let mut states: Vec<_> = layout.states.iter().map(packer).collect();
+        layout.states_use.resize(layout.states.len(), Vec::new());
+        let (grows, most) = (first > 0, self.buffer_blocks);
+        let buffers = layout.states.iter().zip(&layout.states_use);
+        let all = |(sizes, uses): (&Vec<u64>, &Vec<Use>)| {
+            Packer::new(most, grows, sizes.iter().copied().zip(uses.iter().copied()).enumerate())
+        };
+        let mut packers: Vec<_> = buffers.map(all).collect();
         for param in order {
             let spec = &layout.specs[param];
-            layout.params[param].states = states[spec.class.index].pack(spec.len, BufferId::States);
+            let packer = &mut packers[spec.class.index];
+            layout.params[param].states = packer.pack(spec.len, BufferId::States);
         }
-        for (sizes, packer) in layout.states.iter_mut().zip(states) {
-            sizes.extend(packer.into_sizes());
+        let buffers = layout.states.iter_mut().zip(&mut layout.states_use);
+        for ((sizes, uses), packer) in buffers.zip(packers) {
+            packer.finish(uses, |size| sizes.push(size));
         }
         Ok(layout)
     }
@@ -173,15 +198,20 @@ impl Layout {
                 kinds.push(codecs(spec));
             }
         }
+        let (grows, most) = (first > 0, self.buffer_blocks);
         for kind in kinds {
-            let mut packer = Packer::new(self.buffer_blocks, self.arena.len());
+            let known = self.arena.iter().zip(&self.arena_use).enumerate();
+            let alike = known.filter(|(_, ((_, of), _))| *of == kind);
+            let alike = alike.map(|(index, ((size, _), &used))| (index, (*size, used)));
+            let mut packer = Packer { next: self.arena.len(), ..Packer::new(most, grows, alike) };
             for (spec, placement) in self.specs.iter().zip(&mut self.params).skip(first) {
                 if spec.places.is_none() && codecs(spec) == kind {
                     placement.params = packer.pack(spec.len, BufferId::Params);
                     placement.grads = placement.params.iter().map(in_grads).collect();
                 }
             }
-            self.arena.extend(packer.into_sizes().into_iter().map(|size| (size, kind)));
+            let arena = &mut self.arena;
+            packer.finish(&mut self.arena_use, |size| arena.push((size, kind)));
         }
     }
 
@@ -320,19 +350,46 @@ fn set_spans(placement: &mut Placement, places: [Place; 2], spec: &ParamSpec) {
     }
 }
 
-/// Hands out whole blocks of as few buffers as a size limit allows.
+/// Hands out whole blocks: what is left of the latest buffer, then of as few new ones as a size
+/// limit allows.
 #[derive(Debug)]
 struct Packer {
+    /// The most blocks of a buffer.
     capacity: u64,
-    /// The number of buffers that were there before.
-    existing: usize,
-    /// Blocks handed out from each buffer.
-    used: Vec<u64>,
+    /// Whether new buffers get room for what comes later.
+    grows: bool,
+    /// Blocks of the buffers that came with growth so far.
+    grown: u64,
+    /// The index of the next buffer.
+    next: usize,
+    /// Buffers that are handed out from: the latest of before, and new ones.
+    open: Vec<Open>,
+}
+
+/// A buffer that blocks are handed out from.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    index: usize,
+    blocks: u64,
+    taken: u64,
+    is_new: bool,
 }
 
 impl Packer {
-    fn new(capacity: u64, existing: usize) -> Self {
-        Self { capacity, existing, used: Vec::new() }
+    /// Goes on from these buffers: of each its index, its elements and what of it is taken.
+    fn new(
+        capacity: u64,
+        grows: bool,
+        existing: impl Iterator<Item = (usize, (u64, Use))>,
+    ) -> Self {
+        let mut packer = Self { capacity, grows, grown: 0, next: 0, open: Vec::new() };
+        for (index, (size, Use { blocks: taken, has_grown })) in existing {
+            let blocks = size / BLOCK;
+            packer.grown += if has_grown { blocks } else { 0 };
+            packer.next = index + 1;
+            packer.open = vec![Open { index, blocks, taken, is_new: false }];
+        }
+        packer
     }
 
     /// Places an array. It is split only if no single buffer can hold it.
@@ -341,25 +398,44 @@ impl Packer {
         let mut first = 0;
         while first < len {
             let wanted = (len - first).div_ceil(BLOCK);
-            let room = self.used.last().map_or(0, |used| self.capacity - used);
-            if room == 0 || (wanted > room && wanted <= self.capacity) {
-                self.used.push(0);
+            let open = self.open.last_mut();
+            let room = open.as_ref().map_or(0, |open| open.blocks - open.taken);
+            let Some(open) =
+                open.filter(|_| room > 0 && (wanted <= room || wanted > self.capacity))
+            else {
+                let (index, blocks) = (self.next, self.capacity);
+                self.open.push(Open { index, blocks, taken: 0, is_new: true });
+                self.next += 1;
                 continue;
-            }
-            let index = self.used.len() - 1;
+            };
             let taken = wanted.min(room);
             let span_len = (taken * BLOCK).min(len - first);
-            let start = self.used[index] * BLOCK;
-            let buffer = buffer(self.existing + index);
-            spans.push(Span { buffer, start, first, len: span_len });
-            self.used[index] += taken;
+            let start = open.taken * BLOCK;
+            spans.push(Span { buffer: buffer(open.index), start, first, len: span_len });
+            open.taken += taken;
             first += span_len;
         }
         spans
     }
 
-    fn into_sizes(self) -> Vec<u64> {
-        self.used.into_iter().map(|blocks| blocks * BLOCK).collect()
+    /// Tells what is taken now, and the elements of each new buffer. The latest has room for as much
+    /// as was ever added, so that many small additions make few buffers; what the optimizer is built
+    /// with has none.
+    fn finish(self, uses: &mut Vec<Use>, mut add: impl FnMut(u64)) {
+        let Self { capacity, grows, mut grown, open, .. } = self;
+        let latest = open.len().saturating_sub(1);
+        for (at, open) in open.into_iter().enumerate() {
+            let of = Use { blocks: open.taken, has_grown: grows };
+            if !open.is_new {
+                uses[open.index].blocks = open.taken;
+                continue;
+            }
+            let room = if grows && at == latest { grown.min(capacity) } else { 0 };
+            let blocks = open.taken.max(room);
+            grown += blocks;
+            uses.push(of);
+            add(blocks * BLOCK);
+        }
     }
 }
 
@@ -445,9 +521,7 @@ mod tests {
     }
 
     fn laid_out(specs: &[ParamSpec], sizes: &[u64], buffer_blocks: u64) -> Result<Layout, Error> {
-        let (params, arena, states, specs_before, taken) = Default::default();
-        let empty = Layout { params, arena, states, specs: specs_before, buffer_blocks, taken };
-        empty.with(specs, |buffer| sizes[buffer], 1)
+        Layout::in_buffers_of(buffer_blocks).with(specs, |buffer| sizes[buffer], 1)
     }
 
     #[test]

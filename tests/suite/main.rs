@@ -15,6 +15,7 @@ mod facts;
 mod faults;
 mod formats;
 mod golden;
+mod growth;
 mod large;
 mod learning;
 mod long;

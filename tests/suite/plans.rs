@@ -111,9 +111,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn every_element_is_updated_once_within_the_limits(model in model(), limits in limits()) {
+    fn every_element_is_updated_once_within_the_limits(
+        model in model(),
+        limits in limits(),
+        cuts in (0usize..24, 0usize..24),
+    ) {
         let (specs, sizes) = specs(&model);
-        let layout = Layout::new(&limits).with(&specs, |buffer| sizes[buffer], 15).expect("disjoint");
+        // Built with some parameters, to which others are added twice.
+        let cut = |at: usize| at.min(specs.len());
+        let [first, second] = [cuts.0.min(cuts.1), cuts.0.max(cuts.1)].map(cut);
+        let layout = [&specs[..first], &specs[first..second], &specs[second..]].into_iter().fold(
+            Layout::new(&limits),
+            |layout, specs| layout.with(specs, |buffer| sizes[buffer], 15).expect("disjoint"),
+        );
         let slots: Vec<_> = model.iter().map(slot).collect();
         let dispatches = plan(&layout, &slots, &limits);
         let size_of = |dispatch: &Dispatch, buffer: BufferId, codec: Codec| match buffer {
