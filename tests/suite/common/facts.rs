@@ -63,7 +63,7 @@ pub fn of(name: &str) -> Option<&'static Facts> {
     FACTS.iter().find(|facts| facts.name == name)
 }
 
-pub static FACTS: [Facts; 14] = [
+pub static FACTS: &[Facts] = &[
     Facts {
         name: "adabelief",
         variants: || rules![AdaBelief {}],
