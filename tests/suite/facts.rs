@@ -22,7 +22,7 @@ fn there_is_a_row_for_each_rule_and_no_other() {
 /// Every option is there switched on and switched off, and no two variants are the same kernel.
 #[test]
 fn variants_set_every_option_both_ways() {
-    for Facts { name, variants, .. } in &FACTS {
+    for Facts { name, variants, .. } in FACTS {
         let variants = variants();
         let options: Vec<_> = variants.iter().map(|rule| rule.options()).collect();
         for (k, (option, _)) in options[0].iter().enumerate() {

@@ -132,7 +132,7 @@ fn every_rule_has_cases_and_every_case_a_rule() {
         .collect();
     found.sort_unstable();
     assert_eq!(named, found);
-    for Facts { name, golden, .. } in &FACTS {
+    for Facts { name, golden, .. } in FACTS {
         assert!(!golden.cases.is_empty(), "no golden case for {name}");
     }
 }
