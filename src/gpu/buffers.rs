@@ -208,8 +208,8 @@ impl Buffers {
         format!("the optimizer's arrays take {total} bytes, {}", parts.join(", "))
     }
 
-    /// Sets the states of parameters from this index on to what they are before the first step, where
-    /// they are in room that earlier buffers had left: it is 0, and no step's before the next
+    /// Sets the states of parameters from this index on to what they are before the first step,
+    /// where they are in room that earlier buffers had left: it is 0, and no step's before the next
     /// submission.
     pub fn fill_room(
         &self,

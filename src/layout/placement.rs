@@ -418,9 +418,9 @@ impl Packer {
         spans
     }
 
-    /// Tells what is taken now, and the elements of each new buffer. The latest has room for as much
-    /// as was ever added, so that many small additions make few buffers; what the optimizer is built
-    /// with has none.
+    /// Tells what is taken now, and the elements of each new buffer. The latest has room for as
+    /// much as was ever added, so that many small additions make few buffers; what the optimizer is
+    /// built with has none.
     fn finish(self, uses: &mut Vec<Use>, mut add: impl FnMut(u64)) {
         let Self { capacity, grows, mut grown, open, .. } = self;
         let latest = open.len().saturating_sub(1);
