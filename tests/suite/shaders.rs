@@ -265,6 +265,24 @@ fn kernels_in_f32_know_nothing_of_formats() {
     }
 }
 
+/// Words of two threads are changed by one atomic operation on the bits in which an element
+/// differs; where words are a thread's own, there is no atomic. (A race is too rare to be seen by
+/// steps on a driver that computes on the CPU.)
+#[test]
+fn words_of_two_threads_are_changed_by_atomics_and_no_others() {
+    let (rule, slots, extras) = (Adam::default(), Slots::One, Extras::default());
+    let formats = Formats::of(&Storage::bf16(Rounding::Nearest), &rule);
+    for transport in Transport::ALL {
+        let kernel = RuleKernel::Update { transport, slots, shared: false, extras, formats };
+        let text = rule_kernel(&rule, kernel, &DEFAULTS).expect("linked").text;
+        let is_shared = transport == Transport::Shared;
+        assert_eq!(text.contains("var<storage, read_write> params: array<atomic<u32>>"), is_shared);
+        assert_eq!(text.matches("atomicXor(").count(), usize::from(is_shared), "{transport:?}");
+        assert_eq!(text.matches("atomic").count() > 0, is_shared, "{transport:?}");
+        assert!(!text.contains("atomicStore("), "{transport:?}");
+    }
+}
+
 /// Adam with an exact master, 8-bit states and statistics, which is the most that it binds.
 #[test]
 fn adam_in_8_bits_with_statistics_fits_default_limits() {
