@@ -54,9 +54,9 @@ impl<T: Real + Number> Subject for Cpu<T> {
     fn arrays(&mut self, with_grads: bool) -> u64 {
         let mut hash = Hash::new();
         for Member { name, states } in &self.members {
-            hash.numbers(self.optimizer.param(name).expect("known"));
+            hash.numbers(&self.optimizer.param(name).expect("known"));
             for state in states {
-                hash.numbers(self.optimizer.state(name, state).expect("known"));
+                hash.numbers(&self.optimizer.state(name, state).expect("known"));
             }
             if with_grads {
                 hash.numbers(&self.optimizer.grad_mut(name).expect("known"));
