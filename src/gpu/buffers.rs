@@ -291,30 +291,32 @@ impl State<'_> {
             .map(|&len| create(self.device, &label, self.codec.bytes(len), filled))
             .collect();
         if filled {
-            for param in members {
-                self.fill(&buffers, &self.layout.params[param].states, of_param(param));
+            for (shard, buffer) in (self.first..).zip(&buffers) {
+                let spans = |&param: &usize| {
+                    let spans = self.layout.params[param].states.iter();
+                    spans.map(move |span| (span, of_param(param)))
+                };
+                let here = members.iter().flat_map(spans);
+                self.fill(buffer, here.filter(|(span, _)| span.buffer == BufferId::States(shard)));
             }
             buffers.iter().for_each(wgpu::Buffer::unmap);
         }
         buffers
     }
 
-    /// Fills the spans that are in new buffers, which are mapped since their creation.
-    fn fill(&self, buffers: &[wgpu::Buffer], spans: &[Span], value: f32) {
-        let encoded = |len| encoded(self.codec, value, len);
-        let chunk = encoded(FILL_CHUNK);
-        for span in spans {
-            let BufferId::States(shard) = span.buffer else { continue };
-            let Some(new) = shard.checked_sub(self.first) else { continue };
-            let start = self.codec.bytes(span.start);
-            let rest = encoded(span.len % FILL_CHUNK);
-            let size = span.len / FILL_CHUNK * chunk.len() as u64 + rest.len() as u64;
-            // Fails only if the buffer could not be created, which the error scope reports.
-            let slice = buffers[new].slice(start..start + size);
-            let Ok(mut view) = slice.get_mapped_range_mut() else { continue };
-            let whole = view.len() - rest.len();
-            for start in (0..whole).step_by(chunk.len()) {
-                view.slice(start..start + chunk.len()).copy_from_slice(&chunk);
+    /// Fills spans of a new buffer, which is mapped since its creation, each with its value.
+    fn fill<'s>(&self, buffer: &wgpu::Buffer, spans: impl Iterator<Item = (&'s Span, f32)>) {
+        // The whole buffer at once: ranges of their own would have to start at multiples of 8
+        // bytes, which spans in 8 bits do not. It fails only if the buffer could not be created,
+        // which the error scope reports.
+        let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() else { return };
+        for (span, value) in spans {
+            let chunk = encoded(self.codec, value, FILL_CHUNK);
+            let rest = encoded(self.codec, value, span.len % FILL_CHUNK);
+            let start = self.codec.bytes(span.start) as usize;
+            let whole = start + (span.len / FILL_CHUNK) as usize * chunk.len();
+            for at in (start..whole).step_by(chunk.len()) {
+                view.slice(at..at + chunk.len()).copy_from_slice(&chunk);
             }
             view.slice(whole..whole + rest.len()).copy_from_slice(&rest);
         }

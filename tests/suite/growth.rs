@@ -6,8 +6,8 @@ use wgpu_optim::{Adam, DynRule, Format, Optimizer, Param, Rprop, Storage, wgpu};
 
 const GROUPS: usize = 251;
 
-/// 2 blocks.
-const LEN: usize = 300;
+/// 3 blocks: of 8 bits, every second state starts at an odd word.
+const LEN: usize = 700;
 
 fn name(group: usize) -> String {
     format!("g{group}")
