@@ -222,7 +222,7 @@ fn control(results: &Results<'_>) -> Vec<Target> {
 
 /// The formats of the bench `step`, and the most time of f32's on a driver that computes on the
 /// CPU.
-const FORMATS: [(&str, f64); 6] = [
+pub const FORMATS: [(&str, f64); 6] = [
     ("bf16 remainder", 1.5),
     ("bf16 stochastic", 1.5),
     ("f16 master", 1.5),

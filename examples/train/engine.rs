@@ -2,6 +2,7 @@
 
 use crate::gpu::Gpu;
 use crate::network::Network;
+use wgpu_optim::optimizer;
 use wgpu_optim::{CpuOptimizer, Error, GradScaler, Optimizer, Rule, Storage, wgpu};
 
 /// What happens around each step, and how arrays are stored.
@@ -76,14 +77,9 @@ impl Engine {
 
     /// Bytes that parameters, gradients and states take, a parameter's element.
     pub fn bytes_per_element(&self) -> f64 {
-        let of = |elements: usize, bytes: u64| bytes as f64 / elements as f64;
         match self {
-            Self::Gpu { optimizer, .. } => {
-                of(optimizer.params().map(|p| p.elements).sum(), optimizer.bytes_held())
-            }
-            Self::Cpu { optimizer } => {
-                of(optimizer.params().map(|p| p.elements).sum(), optimizer.bytes_held())
-            }
+            Self::Gpu { optimizer, .. } => bytes_per_element(optimizer),
+            Self::Cpu { optimizer } => bytes_per_element(optimizer),
         }
     }
 
@@ -106,6 +102,11 @@ impl Engine {
             }
         }
     }
+}
+
+fn bytes_per_element<E: optimizer::Engine>(optimizer: &optimizer::Optimizer<E>) -> f64 {
+    let elements: usize = optimizer.params().map(|param| param.elements).sum();
+    optimizer.bytes_held() as f64 / elements as f64
 }
 
 fn step_on_gpu(
