@@ -40,7 +40,7 @@ impl<T: Real> Coded<'_, T> {
     pub fn update(mut self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) {
         for at in (0..self.len).step_by(TILE) {
             let mut tile = self.tile(at);
-            let used = rule.states().len();
+            let used = self.used();
             let mut states: Vec<&mut [T]> =
                 tile.states[..used].iter_mut().map(Vec::as_mut_slice).collect();
             let (params, grads) = (&mut tile.params[..], &tile.grads[..]);
@@ -57,14 +57,19 @@ impl<T: Real> Coded<'_, T> {
         let mut sums = [0.0; MAX_SUMS];
         for at in (0..self.len).step_by(TILE) {
             let tile = self.tile(at);
-            let used = rule.states().len();
-            let states: Vec<&[T]> = tile.states[..used].iter().map(Vec::as_slice).collect();
+            let used = tile.states[..self.used()].iter();
+            let states: Vec<&[T]> = used.map(Vec::as_slice).collect();
             let (params, grads) = (&tile.params[..], &tile.grads[..]);
             let view = crate::rule::View { params, grads, states: &states };
             let more = rule.sum_run(coeffs, scaling, T::any_view(view));
             sums = std::array::from_fn(|k| sums[k] + more[k]);
         }
         sums
+    }
+
+    /// How many of the states are the rule's.
+    fn used(&self) -> usize {
+        self.storing.formats.kept().unwrap_or(self.states.len())
     }
 
     fn tile(&self, at: usize) -> Tile<T> {
@@ -86,23 +91,32 @@ impl<T: Real> Coded<'_, T> {
     }
 
     fn store(&mut self, at: usize, mut tile: Tile<T>, coeffs: &[f64]) {
-        let Storing { formats, noise_key } = self.storing;
-        let step = Around::from_fn(|k| coeffs[k]).step as f32;
-        let kept = formats.kept();
-        for (i, p) in tile.params.iter_mut().enumerate() {
-            let random = match formats.keeping {
-                Keeping::Chance => noise((self.first + at + i) as u64, step, noise_key),
-                _ => 0,
-            };
-            let (param, rest) = apart(&formats, *p, random);
-            *p = param;
-            if let Some(kept) = kept {
-                tile.states[kept][i] = rest;
-            }
+        // To the nearest it is rounded as it is written.
+        if self.storing.formats.keeping != Keeping::Nothing {
+            self.split(at, &mut tile, coeffs);
         }
         self.param.write(at, &tile.params);
         for (state, values) in self.states.iter_mut().zip(&tile.states) {
             state.write(at, values);
+        }
+    }
+}
+
+impl<T: Real> Coded<'_, T> {
+    /// Parts the new parameters of a tile into what is stored and what is kept.
+    fn split(&self, at: usize, tile: &mut Tile<T>, coeffs: &[f64]) {
+        let Storing { formats, noise_key } = self.storing;
+        let step = Around::from_fn(|k| coeffs[k]).step as f32;
+        for (i, p) in tile.params.iter_mut().enumerate() {
+            let random = match formats.by_chance() {
+                true => noise((self.first + at + i) as u64, step, noise_key),
+                false => 0,
+            };
+            let (param, rest) = apart(&formats, *p, random);
+            *p = param;
+            if let Some(kept) = formats.kept() {
+                tile.states[kept][i] = rest;
+            }
         }
     }
 }
@@ -117,9 +131,6 @@ fn joined<T: Real>(formats: &Formats, param: T, kept: T) -> T {
 
 /// A parameter as it is stored, and what is kept beside it.
 pub(super) fn apart<T: Real>(formats: &Formats, exact: T, random: u32) -> (T, T) {
-    if formats.keeping == Keeping::Nothing && !formats.param.is_half() {
-        return (exact, T::default());
-    }
     let (param, kept) = formats.split(exact.to_f64() as f32, random);
     let [param, kept] = [param, kept].map(|x| T::from_f64(x.into()));
     (param, if formats.keeping == Keeping::Master { exact } else { kept })

@@ -29,16 +29,13 @@ impl<T: Real> Tensor<T> {
     /// All zero, with states as they are before the first step.
     pub fn new(member: &Member, rule: &dyn DynRule) -> Self {
         let Member { len, formats, noise_key, .. } = *member;
-        let initial = rule.states();
-        let state = |(index, &codec): (usize, &_)| {
-            Stored::new(codec, len, initial.get(index).map_or(0.0, |state| state.value))
-        };
+        let states = formats.arrays(rule).into_iter();
         Self {
             storing: Storing { formats, noise_key },
             len,
             param: Stored::new(formats.param, len, 0.0),
             grad: Stored::new(formats.grad, len, 0.0),
-            states: formats.states.as_slice().iter().enumerate().map(state).collect(),
+            states: states.map(|(state, codec)| Stored::new(codec, len, state.value)).collect(),
         }
     }
 

@@ -3,7 +3,8 @@
 use crate::layout::formats::WORD_BYTES;
 use crate::layout::kernels::{Class, Kernels};
 use crate::layout::placement::{BufferId, Layout, Span};
-use crate::model::{Codec, Model};
+use crate::model::{Codec, Group, Model};
+use std::borrow::Cow;
 
 /// Every buffer.
 #[derive(Debug, Clone, Default)]
@@ -114,27 +115,49 @@ impl<'a> Part<'a> {
         (self.buffer, start, end.next_multiple_of(WORD_BYTES) - start)
     }
 
-    /// Appends the elements, which are in these words.
-    pub fn decode(codec: Codec, span: Span, words: &[u32], out: &mut Vec<f32>) {
-        let skipped = codec.bytes(span.start) % WORD_BYTES;
-        let bytes = &bytemuck::cast_slice(words)[skipped as usize..];
-        codec.decode(bytes, span.len as usize, out);
+    /// How its elements are found in what is read of it.
+    pub fn stored(&self) -> Stored {
+        Stored { codec: self.codec, span: self.span }
     }
 
     /// The elements as they are stored, padded to words if the words are the optimizer's own.
-    pub fn encode(&self, values: &[f32]) -> Vec<u8> {
+    pub fn encode<'v>(&self, values: &'v [f32]) -> Cow<'v, [u8]> {
         let Span { first, len, .. } = self.span;
+        let values = &values[first as usize..(first + len) as usize];
+        if self.codec == Codec::F32 {
+            return Cow::Borrowed(bytemuck::cast_slice(values));
+        }
         let mut bytes = Vec::new();
-        self.codec.encode(&values[first as usize..(first + len) as usize], &mut bytes);
+        self.codec.encode(values, &mut bytes);
         if self.span.buffer.is_owned() {
             bytes.resize(bytes.len().next_multiple_of(WORD_BYTES as usize), 0);
         }
-        bytes
+        Cow::Owned(bytes)
     }
 
     pub fn slice(&self) -> wgpu::BufferSlice<'a> {
         let [start, end] = self.bytes();
         self.buffer.slice(start..end)
+    }
+}
+
+/// Elements in words that were read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    codec: Codec,
+    span: Span,
+}
+
+impl Stored {
+    /// All elements, of a list of words each.
+    pub fn decode(all: &[Self], words: &[Vec<u32>]) -> Vec<f32> {
+        let mut values = Vec::new();
+        for (Self { codec, span }, words) in all.iter().zip(words) {
+            let skipped = codec.bytes(span.start) % WORD_BYTES;
+            let bytes = &bytemuck::cast_slice(words)[skipped as usize..];
+            codec.decode(bytes, span.len as usize, &mut values);
+        }
+        values
     }
 }
 
@@ -171,13 +194,13 @@ impl Buffers {
         }
         self.states.resize(kernels.classes().len(), Vec::new());
         for ((kernel, class), states) in kernels.classes().zip(&mut self.states) {
-            let codecs = class.formats.states.as_slice();
-            states.resize(codecs.len(), Vec::new());
-            for (index, shards) in states.iter_mut().enumerate() {
-                let first = shards.len();
-                let codec = codecs[index];
+            let arrays = class.formats.arrays(kernels.rule(model, kernel));
+            states.resize(arrays.len(), Vec::new());
+            for (index, (shards, (array, codec))) in states.iter_mut().zip(arrays).enumerate() {
+                let (name, first) = (array.name, shards.len());
+                let class = class.index;
                 let state =
-                    State { device, layout, model, kernels, kernel, class, index, codec, first };
+                    State { device, layout, model, kernels, class, index, name, codec, first };
                 shards.extend(state.create());
             }
         }
@@ -196,10 +219,8 @@ impl Buffers {
         add("parameters", &self.params);
         add("gradients", &self.grads);
         for ((kernel, class), states) in kernels.classes().zip(&self.states) {
-            let names: Vec<_> =
-                kernels.rule(model, kernel).states().iter().map(|state| state.name).collect();
-            let names = names.into_iter().chain(class.formats.keeping.state());
-            names.zip(states).for_each(|(name, shards)| add(name, shards));
+            let arrays = class.formats.arrays(kernels.rule(model, kernel));
+            arrays.iter().zip(states).for_each(|((array, _), shards)| add(array.name, shards));
         }
         needs.retain(|(_, bytes)| *bytes > 0);
         let total: u64 = needs.iter().map(|(_, bytes)| bytes).sum();
@@ -220,19 +241,14 @@ impl Buffers {
     ) {
         for param in first_param..model.params.len() {
             let Class { index: class, formats } = layout.class(param);
-            let initial = model.rule_of(param).states();
-            let codecs = formats.states.as_slice().iter().zip(initial).enumerate();
-            for (state, (&codec, initial)) in codecs.filter(|(_, (_, s))| s.value != 0.0) {
+            let arrays = formats.arrays(model.rule_of(param)).into_iter().enumerate();
+            for (state, (array, codec)) in arrays.filter(|(_, (array, _))| array.value != 0.0) {
                 let of = StateOf { class, state };
-                for &span in &layout.params[param].states {
+                for span in &layout.params[param].states {
                     let Some(buffer) = before.get(span.buffer, of) else { continue };
-                    let mut filled = 0;
-                    while filled < span.len {
-                        let len = FILL_CHUNK.min(span.len - filled);
-                        let bytes = encoded(codec, initial.value as f32, len);
-                        queue.write_buffer(buffer, codec.bytes(span.start + filled), &bytes);
-                        filled += len;
-                    }
+                    fill(codec, span, array.value as f32, |offset, bytes| {
+                        queue.write_buffer(buffer, offset, bytes);
+                    });
                 }
             }
         }
@@ -261,9 +277,9 @@ struct State<'a> {
     layout: &'a Layout,
     model: &'a Model,
     kernels: &'a Kernels,
-    kernel: usize,
-    class: Class,
+    class: usize,
     index: usize,
+    name: &'static str,
     codec: Codec,
     /// The index of its first new buffer.
     first: usize,
@@ -273,20 +289,17 @@ impl State<'_> {
     /// The state's new buffers, all elements at the value they have before the first step. (What is
     /// kept beside parameters is 0, as they are.)
     fn create(&self) -> Vec<wgpu::Buffer> {
-        let value = |group: usize| {
-            let states = self.model.groups[group].rule.states();
-            states.get(self.index).map_or(0.0, |state| state.value as f32)
+        let value = |group: &Group| {
+            group.rule.states().get(self.index).map_or(0.0, |state| state.value as f32)
         };
-        let states = self.kernels.rule(self.model, self.kernel).states();
-        let name = states.get(self.index).map(|state| state.name);
-        let name = name.or(self.class.formats.keeping.state()).unwrap_or_default();
-        let label = format!("wgpu-optim {name}");
+        let values: Vec<_> = self.model.groups.iter().map(value).collect();
+        let of_param = |param: usize| values[self.model.params[param].group];
         let members: Vec<_> = (0..self.model.params.len())
-            .filter(|&param| self.kernels.class(param).index == self.class.index)
+            .filter(|&param| self.kernels.class(param).index == self.class)
             .collect();
-        let of_param = |param: usize| value(self.model.params[param].group);
         let filled = members.iter().any(|&param| of_param(param) != 0.0);
-        let buffers: Vec<_> = self.layout.states[self.class.index][self.first..]
+        let label = format!("wgpu-optim {}", self.name);
+        let buffers: Vec<_> = self.layout.states[self.class][self.first..]
             .iter()
             .map(|&len| create(self.device, &label, self.codec.bytes(len), filled))
             .collect();
@@ -311,15 +324,24 @@ impl State<'_> {
         // which the error scope reports.
         let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() else { return };
         for (span, value) in spans {
-            let chunk = encoded(self.codec, value, FILL_CHUNK);
-            let rest = encoded(self.codec, value, span.len % FILL_CHUNK);
-            let start = self.codec.bytes(span.start) as usize;
-            let whole = start + (span.len / FILL_CHUNK) as usize * chunk.len();
-            for at in (start..whole).step_by(chunk.len()) {
-                view.slice(at..at + chunk.len()).copy_from_slice(&chunk);
-            }
-            view.slice(whole..whole + rest.len()).copy_from_slice(&rest);
+            fill(self.codec, span, value, |offset, bytes| {
+                let start = offset as usize;
+                view.slice(start..start + bytes.len()).copy_from_slice(bytes);
+            });
         }
+    }
+}
+
+/// Writes a value to all elements of a span, some at a time: by their offset, as they are stored.
+fn fill(codec: Codec, span: &Span, value: f32, mut write: impl FnMut(u64, &[u8])) {
+    let (chunks, rest) = (span.len / FILL_CHUNK, span.len % FILL_CHUNK);
+    let offset = |chunk: u64| codec.bytes(span.start + chunk * FILL_CHUNK);
+    if chunks > 0 {
+        let bytes = encoded(codec, value, FILL_CHUNK);
+        (0..chunks).for_each(|chunk| write(offset(chunk), &bytes));
+    }
+    if rest > 0 {
+        write(offset(chunks), &encoded(codec, value, rest));
     }
 }
 

@@ -24,6 +24,7 @@ use crate::model::{Codec, Formats, Member, Model};
 use crate::optimizer::{Array, Engine, sealed::Sealed};
 use crate::rule::{Pass, Program};
 use crate::shader::{CHANGED_SUMS, Extras, Fixed, RuleKernel, SumOf};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -183,12 +184,6 @@ impl Gpu {
             }
         }
         if control.decides() {
-            for (_, class) in self.kernels.classes() {
-                let codec = class.formats.grad;
-                for transport in transports(&class.formats, caller, vec4) {
-                    self.compiler.fixed(self.compiler.measure(transport, codec))?;
-                }
-            }
             self.compiler.fixed(Fixed::Gather)?;
             self.compiler.fixed(Fixed::Decide)?;
             self.compiler.fixed(Fixed::Grow)?;
@@ -197,11 +192,13 @@ impl Gpu {
             self.compiler.fixed(Fixed::AddUp(SumOf::Measures))?;
             self.compiler.fixed(Fixed::AddUp(SumOf::Sums(CHANGED_SUMS)))?;
         }
-        if control.zero_grad {
-            for (_, class) in self.kernels.classes() {
-                let codec = class.formats.grad;
-                for transport in transports(&class.formats, caller, vec4) {
-                    self.compiler.fixed(self.compiler.zero(transport, codec))?;
+        for (_, Class { formats, .. }) in self.kernels.classes() {
+            for transport in transports(&formats, caller, vec4) {
+                if control.decides() {
+                    self.compiler.fixed(self.compiler.measure(transport, formats.grad))?;
+                }
+                if control.zero_grad {
+                    self.compiler.fixed(self.compiler.zero(transport, formats.grad))?;
                 }
             }
         }
@@ -268,7 +265,6 @@ impl Gpu {
             len: model.params[index].len as u64,
             kernel: kernels.of(model.params[index].group),
             class: kernels.class(index),
-            noise_key: model.params[index].noise_key,
             places: places[index - first],
         };
         let specs: Vec<_> = (first..model.params.len()).map(of_param).collect();
@@ -423,15 +419,14 @@ impl Engine for Gpu {
         let parts = self.parts(model, param, array)?;
         let name = model.name(param);
         parts.iter().try_for_each(|part| check_write(name, part))?;
-        let encoded = |parts: &[Part<'_>], values: &[f32]| -> Vec<_> {
-            parts.iter().map(|part| part.encode(values)).collect()
-        };
         let Some(kept) = kept else {
-            return write(&self.device, &self.queue, name, &parts, &encoded(&parts, values));
+            let bytes: Vec<_> = parts.iter().map(|part| part.encode(values)).collect();
+            return write(&self.device, &self.queue, name, &parts, &bytes);
         };
         // Whoever writes a parameter writes what it stands for.
         let (values, rest): (Vec<_>, Vec<_>) = values.iter().map(|&x| formats.split(x, 0)).unzip();
-        let bytes = [encoded(&parts, &values), encoded(&kept, &rest)].concat();
+        let bytes = parts.iter().map(|part| part.encode(&values));
+        let bytes: Vec<_> = bytes.chain(kept.iter().map(|part| part.encode(&rest))).collect();
         write(&self.device, &self.queue, name, &[parts, kept].concat(), &bytes)
     }
 
@@ -449,7 +444,7 @@ impl Engine for Gpu {
             let range = codec.bytes(first) as usize..codec.bytes(first + len) as usize;
             let mut words = bytes[range].to_vec();
             words.resize(words.len().next_multiple_of(WORD_BYTES as usize), 0);
-            words
+            Cow::Owned(words)
         };
         let bytes: Vec<_> = parts.iter().map(of_part).collect();
         write(&self.device, &self.queue, model.name(param), &parts, &bytes)

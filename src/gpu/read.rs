@@ -2,13 +2,12 @@
 
 use crate::control::{Source, Statistics, StepSource, decode};
 use crate::error::Error;
-use crate::gpu::buffers::{Part, StateOf};
+use crate::gpu::buffers::{Part, StateOf, Stored};
 use crate::gpu::engine::Gpu;
 use crate::gpu::guard::check_usage;
 use crate::gpu::readback::Readback;
 use crate::gpu::write::check_write;
-use crate::layout::placement::Span;
-use crate::model::{Codec, Count, Origin, ParamKey};
+use crate::model::{Count, Origin, ParamKey};
 use crate::optimizer::{Array, Optimizer};
 
 impl Optimizer<Gpu> {
@@ -77,10 +76,11 @@ impl Optimizer<Gpu> {
         }
         self.check_usage(param, &parts, wgpu::BufferUsages::COPY_SRC)?;
         let sources: Vec<_> = parts.iter().map(Part::source).collect();
-        let stored: Vec<_> = parts.iter().map(|part| (part.codec, part.span)).collect();
+        let stored: Vec<_> = parts.iter().map(Part::stored).collect();
         let join = move |words: Vec<Vec<u32>>| {
             let (param, kept) = words.split_at(own);
-            let (params, kept) = (decoded(param, &stored[..own]), decoded(kept, &stored[own..]));
+            let params = Stored::decode(&stored[..own], param);
+            let kept = Stored::decode(&stored[own..], kept);
             if kept.is_empty() {
                 return params;
             }
@@ -116,13 +116,13 @@ impl Optimizer<Gpu> {
     fn read(&self, param: usize, parts: &[Part<'_>]) -> Result<Readback, Error> {
         self.check_usage(param, parts, wgpu::BufferUsages::COPY_SRC)?;
         let sources: Vec<_> = parts.iter().map(Part::source).collect();
-        let stored: Vec<_> = parts.iter().map(|part| (part.codec, part.span)).collect();
-        let floats = move |words: Vec<Vec<u32>>| decoded(&words, &stored);
+        let stored: Vec<_> = parts.iter().map(Part::stored).collect();
+        let floats = move |words: Vec<Vec<u32>>| Stored::decode(&stored, &words);
         Readback::start(&self.engine.device, &self.engine.queue, &sources, floats)
     }
 
     /// Refuses a caller's buffer that was made without a usage that is needed.
-    fn check_usage(
+    pub(super) fn check_usage(
         &self,
         param: usize,
         parts: &[Part<'_>],
@@ -251,13 +251,4 @@ impl Optimizer<Gpu> {
             None => Err(Error::device("finding the loss scale", "it has no buffer")),
         }
     }
-}
-
-/// The elements of spans that were read, a list of words each.
-pub(super) fn decoded(words: &[Vec<u32>], stored: &[(Codec, Span)]) -> Vec<f32> {
-    let mut values = Vec::new();
-    for (words, &(codec, span)) in words.iter().zip(stored) {
-        Part::decode(codec, span, words, &mut values);
-    }
-    values
 }

@@ -2,11 +2,9 @@
 
 use crate::control::StepSource;
 use crate::error::Error;
-use crate::gpu::buffers::Part;
+use crate::gpu::buffers::{Part, Stored};
 use crate::gpu::decision::Decision;
 use crate::gpu::engine::Gpu;
-use crate::gpu::guard::check_usage;
-use crate::gpu::read::decoded;
 use crate::gpu::readback::Readback;
 use crate::model::ParamKey;
 use crate::optimizer::{Array, Optimizer};
@@ -87,22 +85,17 @@ impl Optimizer<Gpu> {
     ) -> Result<Readback<Vec<Vec<f32>>>, Error> {
         let Gpu { device, queue, .. } = &self.engine;
         for (&param, parts) in params.iter().zip(parts) {
-            let name = self.model.name(param);
-            let usage =
-                |part: &Part<'_>| check_usage(name, part.buffer, wgpu::BufferUsages::COPY_SRC);
-            parts.iter().try_for_each(usage)?;
+            self.check_usage(param, parts, wgpu::BufferUsages::COPY_SRC)?;
         }
-        let stored = |parts: &Vec<Part<'_>>| {
-            parts.iter().map(|part| (part.codec, part.span)).collect::<Vec<_>>()
-        };
-        let stored: Vec<_> = parts.iter().map(stored).collect();
+        let stored = |parts: &Vec<Part<'_>>| parts.iter().map(Part::stored).collect();
+        let stored: Vec<Vec<_>> = parts.iter().map(stored).collect();
         let sources: Vec<_> = parts.iter().flatten().map(Part::source).collect();
         Readback::start(device, queue, &sources, move |words| {
             let mut rest = &words[..];
             let floats = |stored: &Vec<_>| {
                 let (words, after) = rest.split_at(stored.len());
                 rest = after;
-                decoded(words, stored)
+                Stored::decode(stored, words)
             };
             stored.iter().map(floats).collect()
         })

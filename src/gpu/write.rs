@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::gpu::buffers::Part;
 use crate::gpu::guard::{check_usage, is_lost, scoped, told};
 use crate::layout::formats::WORD_BYTES;
+use std::borrow::Cow;
 
 const DURING: &str = "writing values";
 
@@ -14,7 +15,7 @@ pub(super) fn write(
     queue: &wgpu::Queue,
     name: &str,
     parts: &[Part<'_>],
-    bytes: &[Vec<u8>],
+    bytes: &[Cow<'_, [u8]>],
 ) -> Result<(), Error> {
     // Memory for all parts comes first, so that none is written if there is not enough.
     let open = |part: &Part<'_>| {

@@ -8,5 +8,6 @@ pub mod pages;
 pub mod phases;
 pub mod placement;
 pub mod plan;
+mod spans;
 pub mod sums;
 pub mod words;

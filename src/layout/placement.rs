@@ -7,47 +7,15 @@
 
 use crate::error::Error;
 use crate::layout::formats::WORD_BYTES;
-use crate::layout::geometry::BLOCK;
 use crate::layout::kernels::Class;
 use crate::layout::limits::Limits;
+pub use crate::layout::spans::{BufferId, Span};
+use crate::layout::spans::{Packer, Use};
 use crate::model::Codec;
 use std::fmt::{self, Display};
 
 /// The most elements of an optimizer: 1 TiB of f32, more than any device holds.
 pub const MAX_ELEMENTS: u64 = 1 << 38;
-
-/// A buffer, by what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum BufferId {
-    /// The caller's n-th buffer.
-    Caller(usize),
-    /// The arena's n-th buffer for parameters.
-    Params(usize),
-    /// The arena's n-th buffer for gradients.
-    Grads(usize),
-    /// The n-th buffer of each state of the parameter's class.
-    States(usize),
-}
-
-impl BufferId {
-    /// Whether the buffer is the optimizer's own, padded to whole blocks.
-    pub fn is_owned(self) -> bool {
-        !matches!(self, Self::Caller(_))
-    }
-}
-
-/// Consecutive elements of one array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// The buffer that holds them.
-    pub buffer: BufferId,
-    /// The index of the first in the buffer.
-    pub start: u64,
-    /// The index of the first within the parameter.
-    pub first: u64,
-    /// How many there are.
-    pub len: u64,
-}
 
 /// Where the caller keeps one array: one of the caller's buffers, and an offset in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +37,6 @@ pub struct ParamSpec {
     pub kernel: usize,
     /// How it is stored.
     pub class: Class,
-    /// What its chances depend on.
-    pub noise_key: u32,
     /// The caller's own places for parameter and gradient, or `None` for the arena.
     pub places: Option<[Place; 2]>,
 }
@@ -104,15 +70,6 @@ pub struct Layout {
     buffer_blocks: u64,
     /// Memory for [`Self::check_overlaps`].
     taken: Vec<Taken>,
-}
-
-/// How much of a buffer of the optimizer's own is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Use {
-    /// Blocks from the start on.
-    blocks: u64,
-    /// Whether it came after the optimizer was built, with room for what comes later.
-    has_grown: bool,
 }
 
 /// A range of bytes of one of the caller's buffers, and whose it is.
@@ -173,7 +130,8 @@ impl Layout {
         let (grows, most) = (first > 0, self.buffer_blocks);
         let buffers = layout.states.iter().zip(&layout.states_use);
         let all = |(sizes, uses): (&Vec<u64>, &Vec<Use>)| {
-            Packer::new(most, grows, sizes.iter().copied().zip(uses.iter().copied()).enumerate())
+            let existing = sizes.iter().copied().zip(uses.iter().copied()).enumerate();
+            Packer::new((most, grows), sizes.len(), existing)
         };
         let mut packers: Vec<_> = buffers.map(all).collect();
         for param in order {
@@ -203,7 +161,7 @@ impl Layout {
             let known = self.arena.iter().zip(&self.arena_use).enumerate();
             let alike = known.filter(|(_, ((_, of), _))| *of == kind);
             let alike = alike.map(|(index, ((size, _), &used))| (index, (*size, used)));
-            let mut packer = Packer { next: self.arena.len(), ..Packer::new(most, grows, alike) };
+            let mut packer = Packer::new((most, grows), self.arena.len(), alike);
             for (spec, placement) in self.specs.iter().zip(&mut self.params).skip(first) {
                 if spec.places.is_none() && codecs(spec) == kind {
                     placement.params = packer.pack(spec.len, BufferId::Params);
@@ -218,11 +176,6 @@ impl Layout {
     /// A parameter's class.
     pub fn class(&self, param: usize) -> Class {
         self.specs[param].class
-    }
-
-    /// What a parameter's chances depend on.
-    pub fn noise_key(&self, param: usize) -> u32 {
-        self.specs[param].noise_key
     }
 
     /// Moves a parameter to these places of the caller's; where it was before, if that was the
@@ -345,97 +298,8 @@ fn set_spans(placement: &mut Placement, places: [Place; 2], spec: &ParamSpec) {
     let arrays = [&mut placement.params, &mut placement.grads];
     for (array, (spans, Place { buffer, offset })) in arrays.into_iter().zip(places).enumerate() {
         spans.clear();
-        let start = spec.codec(array).element_at(offset);
+        let start = offset / spec.codec(array).bytes(1);
         spans.push(Span { buffer: BufferId::Caller(buffer), start, first: 0, len: spec.len });
-    }
-}
-
-/// Hands out whole blocks: what is left of the latest buffer, then of as few new ones as a size
-/// limit allows.
-#[derive(Debug)]
-struct Packer {
-    /// The most blocks of a buffer.
-    capacity: u64,
-    /// Whether new buffers get room for what comes later.
-    grows: bool,
-    /// Blocks of the buffers that came with growth so far.
-    grown: u64,
-    /// The index of the next buffer.
-    next: usize,
-    /// Buffers that are handed out from: the latest of before, and new ones.
-    open: Vec<Open>,
-}
-
-/// A buffer that blocks are handed out from.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    index: usize,
-    blocks: u64,
-    taken: u64,
-    is_new: bool,
-}
-
-impl Packer {
-    /// Goes on from these buffers: of each its index, its elements and what of it is taken.
-    fn new(
-        capacity: u64,
-        grows: bool,
-        existing: impl Iterator<Item = (usize, (u64, Use))>,
-    ) -> Self {
-        let mut packer = Self { capacity, grows, grown: 0, next: 0, open: Vec::new() };
-        for (index, (size, Use { blocks: taken, has_grown })) in existing {
-            let blocks = size / BLOCK;
-            packer.grown += if has_grown { blocks } else { 0 };
-            packer.next = index + 1;
-            packer.open = vec![Open { index, blocks, taken, is_new: false }];
-        }
-        packer
-    }
-
-    /// Places an array. It is split only if no single buffer can hold it.
-    fn pack(&mut self, len: u64, buffer: impl Fn(usize) -> BufferId) -> Vec<Span> {
-        let mut spans = Vec::new();
-        let mut first = 0;
-        while first < len {
-            let wanted = (len - first).div_ceil(BLOCK);
-            let open = self.open.last_mut();
-            let room = open.as_ref().map_or(0, |open| open.blocks - open.taken);
-            let Some(open) =
-                open.filter(|_| room > 0 && (wanted <= room || wanted > self.capacity))
-            else {
-                let (index, blocks) = (self.next, self.capacity);
-                self.open.push(Open { index, blocks, taken: 0, is_new: true });
-                self.next += 1;
-                continue;
-            };
-            let taken = wanted.min(room);
-            let span_len = (taken * BLOCK).min(len - first);
-            let start = open.taken * BLOCK;
-            spans.push(Span { buffer: buffer(open.index), start, first, len: span_len });
-            open.taken += taken;
-            first += span_len;
-        }
-        spans
-    }
-
-    /// Tells what is taken now, and the elements of each new buffer. The latest has room for as
-    /// much as was ever added, so that many small additions make few buffers; what the optimizer is
-    /// built with has none.
-    fn finish(self, uses: &mut Vec<Use>, mut add: impl FnMut(u64)) {
-        let Self { capacity, grows, mut grown, open, .. } = self;
-        let latest = open.len().saturating_sub(1);
-        for (at, open) in open.into_iter().enumerate() {
-            let of = Use { blocks: open.taken, has_grown: grows };
-            if !open.is_new {
-                uses[open.index].blocks = open.taken;
-                continue;
-            }
-            let room = if grows && at == latest { grown.min(capacity) } else { 0 };
-            let blocks = open.taken.max(room);
-            grown += blocks;
-            uses.push(of);
-            add(blocks * BLOCK);
-        }
     }
 }
 
@@ -512,12 +376,13 @@ fn check_place(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::geometry::BLOCK;
     use crate::model::Formats;
 
     fn spec(name: &str, len: u64, places: Option<[(usize, u64); 2]>) -> ParamSpec {
         let places = places.map(|p| p.map(|(buffer, offset)| Place { buffer, offset }));
         let class = Class { index: 0, formats: Formats::f32(1) };
-        ParamSpec { name: name.into(), len, kernel: 0, class, noise_key: 0, places }
+        ParamSpec { name: name.into(), len, kernel: 0, class, places }
     }
 
     fn laid_out(specs: &[ParamSpec], sizes: &[u64], buffer_blocks: u64) -> Result<Layout, Error> {

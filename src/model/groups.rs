@@ -257,10 +257,9 @@ impl Model {
     /// A state's index among those in use by a parameter's rule.
     pub(crate) fn find_state(&self, param: usize, state: &str) -> Result<usize, Error> {
         let rule = self.rule_of(param);
-        let states = rule.states();
-        let kept = self.params[param].formats.keeping.state();
-        let known: Vec<_> = states.iter().map(|s| s.name).chain(kept).collect();
-        known.iter().position(|name| *name == state).ok_or_else(|| {
+        let arrays = self.params[param].formats.arrays(rule);
+        arrays.iter().position(|(array, _)| array.name == state).ok_or_else(|| {
+            let known: Vec<_> = arrays.iter().map(|(array, _)| array.name).collect();
             Error::parameter(
                 self.name(param),
                 format!("a state that {} keeps with its present options", rule.name()),

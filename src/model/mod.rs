@@ -10,8 +10,8 @@ mod storage;
 mod values;
 
 pub(crate) use counts::{Count, Origin};
-pub(crate) use groups::Member;
 pub use groups::Model;
+pub(crate) use groups::{Group, Member};
 pub use names::{ParamId, ParamKey};
 pub use param::{Param, ParamInfo, Shape};
 pub use storage::{Codec, Format, Formats, Keeping, Rounding, Storage};

@@ -2,7 +2,7 @@
 //! to for a rule.
 
 use crate::error::Error;
-use crate::rule::DynRule;
+use crate::rule::{DynRule, StateInit};
 
 /// How the elements of an array are stored. All arithmetic is in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -263,6 +263,11 @@ impl Codec {
     pub fn is_half(self) -> bool {
         matches!(self, Self::F16 | Self::Bf16 | Self::I16)
     }
+
+    /// Whether elements have 8 bits, in blocks with a scale.
+    pub fn in_blocks(self) -> bool {
+        matches!(self, Self::Block8 { .. })
+    }
 }
 
 impl From<Format> for Codec {
@@ -356,6 +361,13 @@ impl Formats {
         storage.formats("w", usize::MAX, rule).expect("a storage that fits")
     }
 
+    /// The states in use of a parameter with this rule, and what is kept beside them, which starts
+    /// at 0: each with its codec.
+    pub(crate) fn arrays(&self, rule: &dyn DynRule) -> Vec<(StateInit, Codec)> {
+        let kept = self.keeping.state().map(|name| StateInit { name, value: 0.0 });
+        rule.states().into_iter().chain(kept).zip(self.states.as_slice().iter().copied()).collect()
+    }
+
     /// Whether some array has elements of 16 bits.
     pub fn has_halves(&self) -> bool {
         let states = self.states.as_slice().iter().copied();
@@ -369,7 +381,7 @@ impl Formats {
 
     /// Whether some state is stored in 8 bits.
     pub fn has_blocks(&self) -> bool {
-        self.states.as_slice().iter().any(|codec| matches!(codec, Codec::Block8 { .. }))
+        self.states.as_slice().iter().any(|codec| codec.in_blocks())
     }
 
     /// The index of what is kept beside the parameter.

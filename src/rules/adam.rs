@@ -237,7 +237,7 @@ impl Rule for AdamW {
         self.adam().initial_state()
     }
     fn non_negative_states() -> &'static [&'static str] {
-        &["exp_avg_sq", "max_exp_avg_sq"]
+        <Adam as Rule>::non_negative_states()
     }
     fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> AdamCoeffs<N> {
         Rule::coeffs(&self.adam(), step, scalars)

@@ -1,7 +1,7 @@
 //! The few lines of WGSL that depend on the fields of a rule's structs: loading and storing states,
 //! adding up sums, handing them to the rule. Kernels import them like files.
 
-use crate::model::{Codec, Formats};
+use crate::model::Formats;
 use crate::rule::{DynRule, StateInit, SumInit, SumKind};
 use std::fmt::Write;
 
@@ -17,14 +17,9 @@ pub(crate) fn states(rule: &dyn DynRule, formats: &Formats, stores: bool) -> Str
     if !stores {
         return text;
     }
-    let in_blocks = |codec: &Codec| matches!(codec, Codec::Block8 { .. });
-    let codecs = formats.states.as_slice();
-    let blocks: Vec<_> = states
-        .iter()
-        .zip(codecs)
-        .filter(|(_, codec)| in_blocks(codec))
-        .map(|(s, _)| s.name)
-        .collect();
+    let coded = states.iter().zip(formats.states.as_slice());
+    let blocks: Vec<_> =
+        coded.filter(|(_, codec)| codec.in_blocks()).map(|(s, _)| s.name).collect();
     let scales = if blocks.is_empty() { "" } else { ", scales: Scales" };
     text += &scales_of(&blocks);
     let _ =

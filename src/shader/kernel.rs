@@ -7,7 +7,7 @@ use crate::layout::limits::Limits;
 use crate::layout::pages::Slots;
 use crate::layout::plan::PieceWords;
 use crate::layout::words::Words;
-use crate::model::{Codec, Formats, Keeping};
+use crate::model::{Codec, Formats};
 use crate::rule::{DynRule, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS};
 use crate::shader::binding::{Access, Binding, Resource};
 use crate::shader::link::{Kernel, RULE, Shader};
@@ -156,8 +156,8 @@ impl OfRule<'_> {
         let params =
             Binding::elements(Resource::Params, access, "params", (formats.param, transport));
         let mut bindings = vec![table(transport), params];
-        for (index, (name, codec)) in self.arrays().enumerate() {
-            let name = format!("state_{name}");
+        for (index, (array, codec)) in formats.arrays(rule).into_iter().enumerate() {
+            let name = format!("state_{}", array.name);
             let state = Resource::State(index);
             bindings.push(Binding::elements(state, access, name, (codec, transport)));
         }
@@ -172,9 +172,10 @@ impl OfRule<'_> {
             structs: vec![Verdict::WGSL],
             bindings,
             overrides: rule.options().into_iter().map(flag).collect(),
-            // A user's rule may count on WGSL's zeroes, and the largest magnitudes of 8-bit states
-            // do.
-            zeroed_memory: rule.wgsl().contains("var<workgroup>") || formats.has_blocks(),
+            // A user's rule may count on WGSL's zeroes, and the largest magnitudes of the 8-bit
+            // states that are stored do.
+            zeroed_memory: rule.wgsl().contains("var<workgroup>")
+                || (stores && formats.has_blocks()),
             ..flags_of(transport)
         };
         if let Some(keep) = codec::keep(&formats) {
@@ -182,13 +183,6 @@ impl OfRule<'_> {
             kernel.texts.push(("keep", keep));
         }
         kernel
-    }
-
-    /// The names and codecs of the states in use, and of what is kept beside them.
-    fn arrays(&self) -> impl Iterator<Item = (&'static str, Codec)> {
-        let states: Vec<_> = self.rule.states().iter().map(|state| state.name).collect();
-        let names = states.into_iter().chain(self.formats.keeping.state());
-        names.zip(self.formats.states.as_slice().to_vec())
     }
 
     fn grads(&self, access: Access) -> Binding {
@@ -264,7 +258,7 @@ fn update(of: &OfRule<'_>, shared: bool, extras: Extras) -> Kernel {
         let totals = Binding::new(Resource::Totals, Access::Read, "totals", "array<Total>");
         kernel.bindings.push(totals);
     }
-    let chance = of.formats.keeping == Keeping::Chance;
+    let chance = of.formats.by_chance();
     if chance {
         kernel.bindings.push(origins(Access::Read));
     }

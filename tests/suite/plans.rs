@@ -71,7 +71,7 @@ fn specs(model: &[Chosen]) -> (Vec<ParamSpec>, Vec<u64>) {
             }
         };
         let class = Class { index: 5 * kernel + storage, formats };
-        specs.push(ParamSpec { name: i.to_string(), len, kernel, class, noise_key: 0, places });
+        specs.push(ParamSpec { name: i.to_string(), len, kernel, class, places });
     }
     (specs, sizes.into_iter().map(|size| size.next_multiple_of(4)).collect())
 }
@@ -201,7 +201,7 @@ const FIRST: Option<Slot> = Some(Slot { kernel: 0, page: 0, index: 0 });
 /// One spec in the arena.
 fn arena(len: u64) -> Vec<ParamSpec> {
     let class = Class { index: 0, formats: formats()[0] };
-    vec![ParamSpec { name: "w".into(), len, kernel: 0, class, noise_key: 0, places: None }]
+    vec![ParamSpec { name: "w".into(), len, kernel: 0, class, places: None }]
 }
 
 /// A billion elements on a device with default limits: several windows in several buffers, none of

@@ -10,7 +10,7 @@ use crate::model::{Codec, Formats, Keeping};
 use block8::Code;
 
 /// Bytes of a block in 8 bits: its scale, then a byte an element.
-pub const BLOCK8_BYTES: u64 = ELEMENT_BYTES + BLOCK;
+const BLOCK8_BYTES: u64 = ELEMENT_BYTES + BLOCK;
 
 /// Bytes of a word, in which storage is bound, copied and sized.
 pub const WORD_BYTES: u64 = 4;
@@ -38,14 +38,6 @@ impl Codec {
             // 260 bytes are four times an odd number.
             Self::Block8 { .. } => BLOCK * (alignment / WORD_BYTES).max(1),
             codec => alignment.div_ceil(codec.bytes(1)),
-        }
-    }
-
-    /// The index of the element at a byte.
-    pub fn element_at(self, byte: u64) -> u64 {
-        match self {
-            Self::Block8 { .. } => byte / BLOCK8_BYTES * BLOCK,
-            codec => byte / codec.bytes(1),
         }
     }
 
@@ -126,18 +118,19 @@ impl Formats {
     /// What a 16-bit parameter and what is kept beside it are for an f32: the parameter's value as
     /// it is stored, and the kept number.
     pub fn split(&self, x: f32, random: u32) -> (f32, f32) {
-        let rounded = self.param.rounded(x);
         match self.keeping {
-            Keeping::Nothing => (rounded, 0.0),
+            Keeping::Nothing => (self.param.rounded(x), 0.0),
             Keeping::Chance => (half::from_bf16(half::to_bf16_by_chance(x, random)), 0.0),
-            Keeping::Master => (rounded, x),
+            Keeping::Master => (self.param.rounded(x), x),
             Keeping::Remainder => {
                 let (high, low) = half::split(x);
                 (half::from_bf16(high), f32::from(low))
             }
-            // Beyond the format's largest nothing is left to keep.
-            Keeping::Loss if rounded.is_finite() => (rounded, x - rounded),
-            Keeping::Loss => (rounded, 0.0),
+            Keeping::Loss => {
+                let rounded = self.param.rounded(x);
+                // Beyond the format's largest nothing is left to keep.
+                (rounded, if rounded.is_finite() { x - rounded } else { 0.0 })
+            }
         }
     }
 
