@@ -96,6 +96,26 @@ pub enum Error {
         /// What memory is needed for, and how much.
         needed: String,
     },
+    /// A checkpoint's file cannot be read or written, or is no checkpoint.
+    #[error("`{file}`: expected {expected}, found {found}. {remedy}")]
+    File {
+        /// Its path, or what it is.
+        file: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A checkpoint does not fit the optimizer.
+    #[error("checkpoint `{file}` does not fit:{}", listed(problems))]
+    Checkpoint {
+        /// Its path, or what it is.
+        file: String,
+        /// All that does not fit.
+        problems: Vec<Error>,
+    },
     /// wgpu refused to create something, or a value could not be read back.
     #[error("wgpu, while {during}: {message}. Correct what is said there; the device is unharmed")]
     Device {
@@ -106,7 +126,31 @@ pub enum Error {
     },
 }
 
+/// A line for each of the first problems, and how many more there are.
+fn listed(problems: &[Error]) -> String {
+    const MOST: usize = 20;
+    let mut lines: Vec<_> = problems.iter().take(MOST).map(|each| format!("\n- {each}")).collect();
+    if problems.len() > MOST {
+        lines.push(format!("\nand {} more", problems.len() - MOST));
+    }
+    lines.concat()
+}
+
 impl Error {
+    pub(crate) fn file(
+        file: impl Display,
+        expected: impl Display,
+        found: impl Display,
+        remedy: impl Display,
+    ) -> Self {
+        Self::File {
+            file: file.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            remedy: remedy.to_string(),
+        }
+    }
+
     pub(crate) fn parameter(
         parameter: impl Display,
         expected: impl Display,

@@ -175,6 +175,8 @@
 // A panic here would be one in the caller's training loop.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout))]
 
+#[cfg(feature = "checkpoint")]
+pub mod checkpoint;
 mod control;
 mod cpu;
 mod error;
@@ -194,8 +196,8 @@ pub use gpu::{Gpu, Place, Readback, Slice};
 pub use model::{Format, ParamId, ParamInfo, ParamKey, Rounding, Shape, Storage, Values, pattern};
 pub use ndarray;
 pub use rule::{
-    After, Before, DynRule, Fields, NoSums, Number, Pass, Real, Rule, StateInit, Step, SumInit,
-    SumKind,
+    After, Before, DynRule, Fields, Hyperparameter, NoSums, Number, Pass, Real, Rule, StateInit,
+    Step, SumInit, SumKind,
 };
 #[doc(inline)]
 pub use rules::types::*;

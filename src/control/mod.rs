@@ -27,4 +27,5 @@ pub use settings::Control;
 pub(crate) use settings::NormType;
 pub use statistics::{NonFinite, ParameterNorms, ParameterStatistics, Statistics};
 pub(crate) use statistics::{Report, Source, StepSource, decode};
-pub(crate) use verdict::{Measure, Scale, Verdict};
+pub use verdict::Scale;
+pub(crate) use verdict::{Measure, Verdict};

@@ -202,13 +202,16 @@ impl Pending {
         let latest = counts.first().copied().unwrap_or(0);
         for change in self.0.iter().filter(|change| change.number as u32 > latest) {
             for words in change.words.chunks_exact(MOVE_WORDS) {
-                let [to, from] = [0, 1].map(|k| count_word(words[k] as usize));
-                let steps = match words[1] {
-                    NONE => words[2],
-                    _ => counts.get(from).copied().unwrap_or(0),
-                };
-                counts.resize(counts.len().max(to + 1), 0);
-                counts[to] = steps;
+                let to = count_word(words[0] as usize);
+                let mut count = words[2..].to_vec();
+                if words[1] != NONE {
+                    let from = count_word(words[1] as usize);
+                    count.fill(0);
+                    let known = counts.get(from..).unwrap_or(&[]);
+                    count.iter_mut().zip(known).for_each(|(word, &known)| *word = known);
+                }
+                counts.resize(counts.len().max(to + count.len()), 0);
+                counts[to..to + count.len()].copy_from_slice(&count);
             }
         }
         counts
@@ -218,6 +221,13 @@ impl Pending {
 /// The word of a step count, in what is read of them.
 pub(crate) fn count_word(count: usize) -> usize {
     (COUNTS_HEADER_BYTES / 4) as usize + (COUNT_BYTES / 4) as usize * count
+}
+
+/// A step count's scalar, in what is read of them.
+pub(crate) fn scalar_of(counts: &[u32], count: usize, scalar: usize) -> f64 {
+    let word = count_word(count) + 2 + 2 * scalar;
+    let [low, high] = [0, 1].map(|k| u64::from(counts.get(word + k).copied().unwrap_or(0)));
+    f64::from_bits(low | high << 32)
 }
 
 /// The step counts that the device does not have yet, if there are any.

@@ -1,6 +1,7 @@
 //! What can be read after a step: the device's report, decoded.
 
-use crate::control::request::count_word;
+use crate::control::request::{count_word, scalar_of};
+use crate::control::verdict::Scale;
 use crate::layout::geometry::BLOCK;
 use crate::layout::sums::root_of_squares;
 use crate::layout::words::{Words, words};
@@ -28,6 +29,35 @@ words! {
         lane: u32,
         /// What gradients were divided by: unscaled and averaged.
         divisor: f32 as u32,
+    }
+}
+
+impl Report {
+    /// A report before the first step, or the first after a run was resumed.
+    pub fn before(scale: &Scale) -> Self {
+        Self {
+            clip: 1.0,
+            scale: scale.scale,
+            next_scale: scale.scale,
+            divisor: scale.scale,
+            growth_tracker: scale.growth_tracker,
+            // The device counts in 32 bits.
+            skipped: scale.skipped as u32,
+            skipped_in_row: scale.skipped_in_row as u32,
+            steps: scale.steps as u32,
+            ..Self::default()
+        }
+    }
+
+    /// The loss scale, and what goes with it.
+    pub fn scale(&self) -> Scale {
+        Scale {
+            scale: self.next_scale,
+            growth_tracker: self.growth_tracker,
+            skipped: self.skipped.into(),
+            skipped_in_row: self.skipped_in_row.into(),
+            steps: self.steps.into(),
+        }
     }
 }
 
@@ -118,6 +148,14 @@ impl StepSource {
         match self {
             Self::Device(index) => counts.get(count_word(index)).copied().unwrap_or(0).into(),
             Self::Host(steps) => steps,
+        }
+    }
+
+    /// A scalar that goes with the count, by the device's; `None` if the host knows it.
+    pub fn scalar(self, counts: &[u32], scalar: usize) -> Option<f64> {
+        match self {
+            Self::Device(index) => Some(scalar_of(counts, index, scalar)),
+            Self::Host(_) => None,
         }
     }
 }

@@ -53,7 +53,7 @@ impl Measure {
 
 /// The loss scale, and what moves it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Scale {
+pub struct Scale {
     pub(crate) scale: f32,
     /// Good steps since the scale last changed.
     pub(crate) growth_tracker: u32,
@@ -61,16 +61,25 @@ pub(crate) struct Scale {
     pub(crate) skipped: u64,
     /// Steps skipped since the latest good one.
     pub(crate) skipped_in_row: u64,
+    /// Steps decided on, skipped ones too.
+    pub(crate) steps: u64,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { scale: 1.0, growth_tracker: 0, skipped: 0, skipped_in_row: 0, steps: 0 }
+    }
 }
 
 impl Scale {
     pub(crate) fn new(control: &Control) -> Self {
         let scale = control.scaler.map_or(1.0, |scaler| scaler.init_scale);
-        Self { scale, growth_tracker: 0, skipped: 0, skipped_in_row: 0 }
+        Self { scale, ..Self::default() }
     }
 
     /// Moves the scale after a step.
     fn update(&mut self, scaler: Option<&GradScaler>, computed: &Computed<f64>, skip: bool) {
+        self.steps += 1;
         self.skipped += u64::from(skip);
         self.skipped_in_row = if skip { self.skipped_in_row + 1 } else { 0 };
         let Some(scaler) = scaler else { return };

@@ -4,6 +4,7 @@
 mod coded;
 mod stored;
 mod tensor;
+mod transfer;
 
 use crate::control::{Control, Measure, Scale};
 use crate::error::Error;

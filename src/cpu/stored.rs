@@ -4,6 +4,7 @@ use crate::layout::geometry::BLOCK;
 use crate::model::Codec;
 use crate::rule::Real;
 use ndarray::{Array1, ArrayView1, CowArray, Ix1};
+use std::ops::Range;
 
 /// The elements of an array.
 #[derive(Debug)]
@@ -74,6 +75,36 @@ impl<T: Real> Stored<T> {
                 bytes
             }
             Self::Coded(_, bytes, _) => bytes.clone(),
+        }
+    }
+
+    /// Appends elements, from the start of a block on, as they are stored.
+    pub fn get(&self, elements: &Range<u64>, out: &mut Vec<u8>) {
+        match self {
+            Self::Plain(values) => {
+                let values = values.as_slice().expect(CONTIGUOUS);
+                let own = elements.start as usize..elements.end as usize;
+                out.extend_from_slice(bytemuck::cast_slice(&values[own]));
+            }
+            Self::Coded(codec, bytes, _) => {
+                let own = codec.bytes(elements.start) as usize..codec.bytes(elements.end) as usize;
+                out.extend_from_slice(&bytes[own]);
+            }
+        }
+    }
+
+    /// Sets elements, from the start of a block on, as they are stored.
+    pub fn put(&mut self, elements: &Range<u64>, bytes: &[u8]) {
+        match self {
+            Self::Plain(values) => {
+                let own = elements.start as usize..elements.end as usize;
+                let values = &mut values.as_slice_mut().expect(CONTIGUOUS)[own];
+                bytemuck::cast_slice_mut(values).copy_from_slice(bytes);
+            }
+            Self::Coded(codec, own, _) => {
+                let start = codec.bytes(elements.start) as usize;
+                own[start..start + bytes.len()].copy_from_slice(bytes);
+            }
         }
     }
 

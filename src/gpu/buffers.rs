@@ -5,6 +5,7 @@ use crate::layout::kernels::{Class, Kernels};
 use crate::layout::placement::{BufferId, Layout, Span};
 use crate::model::{Codec, Group, Model};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Every buffer.
 #[derive(Debug, Clone, Default)]
@@ -115,6 +116,17 @@ impl<'a> Part<'a> {
         (self.buffer, start, end.next_multiple_of(WORD_BYTES) - start)
     }
 
+    /// What it has of these elements of the array.
+    pub fn cut(self, elements: &Range<u64>) -> Option<Self> {
+        let Span { start, first, len, .. } = self.span;
+        let from = first.max(elements.start);
+        let to = (first + len).min(elements.end);
+        (from < to).then(|| {
+            let start = start + from - first;
+            Self { span: Span { start, first: from, len: to - from, ..self.span }, ..self }
+        })
+    }
+
     /// How its elements are found in what is read of it.
     pub fn stored(&self) -> Stored {
         Stored { codec: self.codec, span: self.span }
@@ -141,7 +153,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Elements in words that were read.
+/// How elements are found in words that were read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stored {
     codec: Codec,
@@ -149,13 +161,19 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// All elements, of a list of words each.
-    pub fn decode(all: &[Self], words: &[Vec<u32>]) -> Vec<f32> {
+    /// The elements' own bytes, of those of all words that hold some.
+    pub fn bytes<'b>(&self, words: &'b [u8]) -> &'b [u8] {
+        let Self { codec, span } = self;
+        let [start, end] = [span.start, span.start + span.len].map(|at| codec.bytes(at));
+        let skipped = start % WORD_BYTES;
+        &words[skipped as usize..(skipped + end - start) as usize]
+    }
+
+    /// All elements, of the bytes of a list of words each.
+    pub fn decode(all: &[Self], words: &[&[u8]]) -> Vec<f32> {
         let mut values = Vec::new();
-        for (Self { codec, span }, words) in all.iter().zip(words) {
-            let skipped = codec.bytes(span.start) % WORD_BYTES;
-            let bytes = &bytemuck::cast_slice(words)[skipped as usize..];
-            codec.decode(bytes, span.len as usize, &mut values);
+        for (stored, words) in all.iter().zip(words) {
+            stored.codec.decode(stored.bytes(words), stored.span.len as usize, &mut values);
         }
         values
     }

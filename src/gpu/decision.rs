@@ -42,24 +42,22 @@ impl Decision {
     /// To be called within an error scope.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, scale: &Scale) -> Self {
         let buffer = |label, size| create(device, label, size);
-        let first = Report {
-            clip: 1.0,
-            scale: scale.scale,
-            next_scale: scale.scale,
-            divisor: scale.scale,
-            ..Report::default()
-        };
-        let mut words = Vec::new();
-        first.write(&mut words);
         let decision = Self {
             scale: buffer("wgpu-optim loss scale", SCALE_BYTES),
             report: buffer("wgpu-optim report", 4 * Report::LEN as u64),
             counts: count_buffer(device, FIRST_COUNTS),
             grown: Vec::new(),
         };
-        queue.write_buffer(&decision.scale, 0, bytemuck::bytes_of(&scale.scale));
-        queue.write_buffer(&decision.report, 0, bytemuck::cast_slice(&words));
+        decision.set_scale(queue, scale);
         decision
+    }
+
+    /// Sets the loss scale and what goes with it, before the commands of the next submission.
+    pub fn set_scale(&self, queue: &wgpu::Queue, scale: &Scale) {
+        let mut words = Vec::new();
+        Report::before(scale).write(&mut words);
+        queue.write_buffer(&self.scale, 0, bytemuck::bytes_of(&scale.scale));
+        queue.write_buffer(&self.report, 0, bytemuck::cast_slice(&words));
     }
 
     /// Makes room for so many step counts. `recorded` steps were recorded so far; of these the

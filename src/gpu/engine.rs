@@ -51,6 +51,10 @@ pub struct Gpu {
     pub(super) arrived: Arc<AtomicU64>,
     /// Memory for moving parameters.
     pub(super) moved: Vec<Moved>,
+    /// Clones are held by the commands of steps that have not run yet.
+    pub(super) unfinished: Arc<()>,
+    /// The submission before last of those that hand over what was put.
+    pub(super) handed_over: Option<wgpu::SubmissionIndex>,
 }
 
 /// A parameter that moves, and the caller's places that it had before, if any.
@@ -99,6 +103,8 @@ impl Gpu {
                 request: Request::default(),
                 arrived: Arc::default(),
                 moved: Vec::new(),
+                unfinished: Arc::default(),
+                handed_over: None,
             }
         })
     }

@@ -19,6 +19,7 @@ mod ring;
 mod scratch;
 mod step;
 mod tables;
+mod transfer;
 mod uploads;
 mod write;
 mod zeroing;

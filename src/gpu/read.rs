@@ -1,13 +1,14 @@
 //! Where an optimizer's arrays are, reading them back, and zeroing gradients.
 
-use crate::control::{Source, Statistics, StepSource, decode};
+use crate::control::{Source, Statistics, decode};
 use crate::error::Error;
 use crate::gpu::buffers::{Part, StateOf, Stored};
 use crate::gpu::engine::Gpu;
 use crate::gpu::guard::check_usage;
-use crate::gpu::readback::Readback;
+use crate::gpu::readback::{Readback, words_of};
+use crate::gpu::transfer::step_source;
 use crate::gpu::write::check_write;
-use crate::model::{Count, Origin, ParamKey};
+use crate::model::ParamKey;
 use crate::optimizer::{Array, Optimizer};
 
 impl Optimizer<Gpu> {
@@ -77,8 +78,8 @@ impl Optimizer<Gpu> {
         self.check_usage(param, &parts, wgpu::BufferUsages::COPY_SRC)?;
         let sources: Vec<_> = parts.iter().map(Part::source).collect();
         let stored: Vec<_> = parts.iter().map(Part::stored).collect();
-        let join = move |words: Vec<Vec<u32>>| {
-            let (param, kept) = words.split_at(own);
+        let join = move |bytes: &[&[u8]]| {
+            let (param, kept) = bytes.split_at(own);
             let params = Stored::decode(&stored[..own], param);
             let kept = Stored::decode(&stored[own..], kept);
             if kept.is_empty() {
@@ -102,13 +103,10 @@ impl Optimizer<Gpu> {
         let state = self.model.find_state(param, state)?;
         let parts = self.engine.parts(&self.model, param, Array::State(state))?;
         let sources: Vec<_> = parts.iter().map(Part::source).collect();
-        let sizes: Vec<_> = parts.iter().map(|part| part.bytes()).collect();
-        let bytes = move |words: Vec<Vec<u32>>| {
-            // States start at whole words.
-            let bytes = |(words, [start, end]): (&Vec<u32>, &[u64; 2])| {
-                bytemuck::cast_slice::<u32, u8>(words)[..(end - start) as usize].to_vec()
-            };
-            words.iter().zip(&sizes).flat_map(bytes).collect::<Vec<u8>>()
+        let stored: Vec<_> = parts.iter().map(Part::stored).collect();
+        let bytes = move |bytes: &[&[u8]]| {
+            let own = |(stored, bytes): (&Stored, &&[u8])| stored.bytes(bytes).to_vec();
+            stored.iter().zip(bytes).flat_map(own).collect::<Vec<u8>>()
         };
         Readback::start(&self.engine.device, &self.engine.queue, &sources, bytes)
     }
@@ -117,7 +115,7 @@ impl Optimizer<Gpu> {
         self.check_usage(param, parts, wgpu::BufferUsages::COPY_SRC)?;
         let sources: Vec<_> = parts.iter().map(Part::source).collect();
         let stored: Vec<_> = parts.iter().map(Part::stored).collect();
-        let floats = move |words: Vec<Vec<u32>>| Stored::decode(&stored, &words);
+        let floats = move |bytes: &[&[u8]]| Stored::decode(&stored, bytes);
         Readback::start(&self.engine.device, &self.engine.queue, &sources, floats)
     }
 
@@ -156,7 +154,7 @@ impl Optimizer<Gpu> {
             let of = measured.and_then(|measured| measured.of(param));
             Source {
                 name: self.model.name(param).to_owned(),
-                steps: self.steps_source(param),
+                steps: step_source(&self.model, param),
                 tensor: of.map(|(tensor, ..)| tensor),
                 blocks: of.map(|(_, first, count)| (first, count)),
             }
@@ -169,7 +167,8 @@ impl Optimizer<Gpu> {
         buffers.extend(decision.counted());
         let pending = request.pending();
         let parts: Vec<_> = buffers.iter().map(|buffer| (*buffer, 0, buffer.size())).collect();
-        Readback::start(device, queue, &parts, move |words| {
+        Readback::start(device, queue, &parts, move |bytes| {
+            let words: Vec<_> = bytes.iter().map(|bytes| words_of(bytes)).collect();
             let (words, counts) = words.split_at(first_count);
             let sums = match &words[1..] {
                 [measures, changes] => Some([measures.as_slice(), changes]),
@@ -177,18 +176,6 @@ impl Optimizer<Gpu> {
             };
             decode(&words[0], &pending.applied(counts), sums, &sources)
         })
-    }
-
-    /// Where a parameter's step count is found: on the device, unless it was set since the latest
-    /// step.
-    pub(super) fn steps_source(&self, param: usize) -> StepSource {
-        let index = self.model.params[param].count;
-        let Count { origin, steps, .. } = &self.model.counts[index];
-        match origin {
-            Origin::Itself => StepSource::Device(index),
-            Origin::Other(index) => StepSource::Device(*index),
-            Origin::Host => StepSource::Host(*steps),
-        }
     }
 
     /// Records that all gradients are zeroed, those of frozen parameters too.

@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::gpu::buffers::{Part, Stored};
 use crate::gpu::decision::Decision;
 use crate::gpu::engine::Gpu;
-use crate::gpu::readback::Readback;
+use crate::gpu::readback::{Readback, words_of};
+use crate::gpu::transfer::step_source;
 use crate::model::ParamKey;
 use crate::optimizer::{Array, Optimizer};
 
@@ -22,14 +23,15 @@ impl Optimizer<Gpu> {
         let Gpu { device, queue, decision, request, .. } = &self.engine;
         let source = |param: usize| match self.model.steps(param) {
             Some(steps) => StepSource::Host(steps),
-            None => self.steps_source(param),
+            None => step_source(&self.model, param),
         };
         let sources: Vec<_> = (0..self.model.params.len()).map(source).collect();
         let on_device = sources.iter().any(|source| matches!(source, StepSource::Device(_)));
         let counts = decision.iter().filter(|_| on_device).flat_map(Decision::counted);
         let parts: Vec<_> = counts.map(|counts| (counts, 0, counts.size())).collect();
         let pending = request.pending();
-        Readback::start(device, queue, &parts, move |words| {
+        Readback::start(device, queue, &parts, move |bytes| {
+            let words: Vec<_> = bytes.iter().map(|bytes| words_of(bytes)).collect();
             let counts = pending.applied(&words);
             sources.iter().map(|source| source.steps(&counts)).collect()
         })
@@ -90,12 +92,12 @@ impl Optimizer<Gpu> {
         let stored = |parts: &Vec<Part<'_>>| parts.iter().map(Part::stored).collect();
         let stored: Vec<Vec<_>> = parts.iter().map(stored).collect();
         let sources: Vec<_> = parts.iter().flatten().map(Part::source).collect();
-        Readback::start(device, queue, &sources, move |words| {
-            let mut rest = &words[..];
+        Readback::start(device, queue, &sources, move |bytes| {
+            let mut rest = bytes;
             let floats = |stored: &Vec<_>| {
-                let (words, after) = rest.split_at(stored.len());
+                let (bytes, after) = rest.split_at(stored.len());
                 rest = after;
-                Stored::decode(stored, words)
+                Stored::decode(stored, bytes)
             };
             stored.iter().map(floats).collect()
         })

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::gpu::guard::{failed, guarded};
 use std::fmt::{self, Debug, Display};
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -16,12 +17,20 @@ pub struct Readback<T = Vec<f32>> {
     device: wgpu::Device,
     submission: Option<wgpu::SubmissionIndex>,
     staging: Vec<wgpu::Buffer>,
+    places: Vec<Place>,
     progress: Arc<Progress>,
     decode: Decode<T>,
 }
 
-/// Makes values of the words of each buffer read.
-type Decode<T> = Box<dyn Fn(Vec<Vec<u32>>) -> T + Send + Sync>;
+/// Makes values of the bytes of each part read. They may start anywhere in memory.
+type Decode<T> = Box<dyn Fn(&[&[u8]]) -> T + Send + Sync>;
+
+/// Where a part is: the index of its staging buffer, and its bytes therein.
+#[derive(Debug)]
+struct Place {
+    staging: usize,
+    bytes: Range<usize>,
+}
 
 impl<T> Debug for Readback<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,21 +67,26 @@ impl<T> Readback<T> {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
         parts: &[Source<'_>],
-        decode: impl Fn(Vec<Vec<u32>>) -> T + Send + Sync + 'static,
+        decode: impl Fn(&[&[u8]]) -> T + Send + Sync + 'static,
     ) -> Result<Self, Error> {
+        let (places, sizes) = pack(parts, device.limits().max_buffer_size);
         let progress = Arc::new(Progress::default());
-        lock(&progress.state).pending = parts.len();
+        lock(&progress.state).pending = sizes.len();
         let (staging, submission) = guarded(device, DURING, || {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
                 label: Some("wgpu-optim readback"),
             });
-            let copy = |part: &Source<'_>| copy(device, &mut encoder, *part, &progress);
-            let staging: Vec<_> = parts.iter().map(copy).collect();
+            let staging: Vec<_> = sizes.iter().map(|&size| create(device, size)).collect();
+            for ((source, offset, size), place) in parts.iter().zip(&places) {
+                let (to, at) = (&staging[place.staging], place.bytes.start as u64);
+                encoder.copy_buffer_to_buffer(source, *offset, to, at, *size);
+            }
+            staging.iter().for_each(|staging| map(&mut encoder, staging, &progress));
             let submission = (!staging.is_empty()).then(|| queue.submit([encoder.finish()]));
             (staging, submission)
         })?;
         let decode = Box::new(decode);
-        Ok(Self { device: device.clone(), submission, staging, progress, decode })
+        Ok(Self { device: device.clone(), submission, staging, places, progress, decode })
     }
 
     /// Waits for the values, polling the device. In a browser use `.await`.
@@ -114,16 +128,14 @@ impl<T> Readback<T> {
 
     /// The values, once all is mapped.
     fn values(&self) -> Result<T, Error> {
-        let mut words = Vec::new();
         if lock(&self.progress.state).failed {
             return Err(self.failed("the copy could not be mapped"));
         }
-        for buffer in &self.staging {
-            let view = buffer.slice(..).get_mapped_range();
-            let view = view.map_err(|error| self.failed(error))?;
-            words.push(bytemuck::pod_collect_to_vec(&view));
-        }
-        Ok((self.decode)(words))
+        let view = |staging: &wgpu::Buffer| staging.slice(..).get_mapped_range();
+        let views = self.staging.iter().map(view).collect::<Result<Vec<_>, _>>();
+        let views = views.map_err(|error| self.failed(error))?;
+        let bytes = |place: &Place| &views[place.staging][place.bytes.clone()];
+        Ok((self.decode)(&self.places.iter().map(bytes).collect::<Vec<_>>()))
     }
 }
 
@@ -141,26 +153,39 @@ impl<T> Future for Readback<T> {
     }
 }
 
-/// Copies a part into a buffer of its own, which is mapped once the copy has run.
-fn copy(
-    device: &wgpu::Device,
-    encoder: &mut wgpu::CommandEncoder,
-    (source, offset, size): Source<'_>,
-    progress: &Arc<Progress>,
-) -> wgpu::Buffer {
-    let staging = device.create_buffer(&wgpu::BufferDescriptor {
+/// Where each part goes, one after another in as few buffers as their greatest size allows; and the
+/// sizes of these.
+fn pack(parts: &[Source<'_>], most: u64) -> (Vec<Place>, Vec<u64>) {
+    let mut sizes: Vec<u64> = Vec::new();
+    let place = |&(_, _, size): &Source<'_>| {
+        if sizes.last().is_none_or(|filled| filled + size > most) {
+            sizes.push(0);
+        }
+        let staging = sizes.len() - 1;
+        let start = sizes[staging];
+        sizes[staging] += size;
+        Place { staging, bytes: start as usize..(start + size) as usize }
+    };
+    (parts.iter().map(place).collect(), sizes)
+}
+
+/// A buffer to copy parts to.
+fn create(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("wgpu-optim readback"),
         size,
         usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
-    });
-    encoder.copy_buffer_to_buffer(source, offset, &staging, 0, size);
+    })
+}
+
+/// Has a buffer mapped once the copies to it have run.
+fn map(encoder: &mut wgpu::CommandEncoder, staging: &wgpu::Buffer, progress: &Arc<Progress>) {
     let report = Report { progress: progress.clone(), mapped: false };
-    encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
+    encoder.map_buffer_on_submit(staging, wgpu::MapMode::Read, .., move |result| {
         let mut report = report;
         report.mapped = result.is_ok();
     });
-    staging
 }
 
 /// Reports one buffer when its callback has run, or was dropped without running.
@@ -188,4 +213,9 @@ impl Drop for Report {
 /// The state is plain numbers, sound even if a thread panicked while it held the lock.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bytes as words.
+pub(super) fn words_of(bytes: &[u8]) -> Vec<u32> {
+    bytemuck::pod_collect_to_vec(bytes)
 }

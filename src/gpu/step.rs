@@ -39,7 +39,7 @@ impl Optimizer<Gpu> {
     pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
         self.engine.prepare(&self.model, &self.control)?;
         let known = self.engine.arrived();
-        let Gpu { device, queue, ready, request, arrived, .. } = &mut self.engine;
+        let Gpu { device, queue, ready, request, arrived, unfinished, .. } = &mut self.engine;
         let Some(Ready { commands, pages, uploads, first_step }) = ready else {
             return Err(Error::device("recording a step", "it is not ready"));
         };
@@ -56,10 +56,10 @@ impl Optimizer<Gpu> {
             last = Some(dispatch);
         }
         // The slot is free again when the commands have run, or were dropped without running.
-        let (in_use, arrived) = (slot.in_use, arrived.clone());
+        let (marks, arrived) = ((slot.in_use, unfinished.clone()), arrived.clone());
         pass.on_submitted_work_done(move || {
             arrived.fetch_max(number, Ordering::AcqRel);
-            drop(in_use);
+            drop(marks);
         });
         Ok(())
     }

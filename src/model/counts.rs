@@ -50,25 +50,22 @@ fn mix(history: u64, event: u64) -> u64 {
 }
 
 impl Count {
-    /// A count that the host knows, without members and scalars.
-    pub fn new(group: usize, steps: u64, frozen: bool) -> Self {
+    /// A count that the host knows, without members. Counts of as many steps but other scalars took
+    /// other steps: a rule's hyperparameters may have changed on the way.
+    pub fn new(group: usize, steps: u64, scalars: Vec<f64>, frozen: bool) -> Self {
         let history = if steps == 0 { NO_HISTORY } else { mix(!NO_HISTORY, steps) };
+        let history = scalars.iter().fold(history, |history, x| mix(history, x.to_bits()));
         Self {
             group,
             steps,
             is_known: true,
-            scalars: Vec::new(),
+            scalars,
             frozen,
             members: 0,
             origin: Origin::Host,
             history,
             recorded: false,
         }
-    }
-
-    /// The same count with these scalars.
-    pub fn with_scalars(self, scalars: Vec<f64>) -> Self {
-        Self { scalars, ..self }
     }
 
     /// The same count, without members, at another index than `index`, which has it now.

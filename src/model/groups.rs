@@ -36,6 +36,10 @@ pub struct Model {
     names: Names,
     /// Steps of the optimizer so far, for the counts' histories.
     recorded: u64,
+    /// The scalars that were last computed, by group and steps.
+    latest_scalars: Option<((usize, u64), Vec<f64>)>,
+    /// Whether loading a checkpoint failed half-way.
+    pub(crate) is_torn: bool,
 }
 
 impl Model {
@@ -81,6 +85,7 @@ impl Model {
             self.names.pop();
         }
         self.groups.truncate(groups);
+        self.latest_scalars = None;
     }
 
     /// Freezes a parameter or thaws it; whether that changed anything.
@@ -111,6 +116,13 @@ impl Model {
         Ok(())
     }
 
+    /// Sets the number of steps that a parameter has behind it, with the scalars that go with it.
+    pub(crate) fn set_count(&mut self, param: usize, steps: u64, scalars: Vec<f64>) {
+        let (group, frozen) = (self.params[param].group, self.is_frozen(param));
+        let count = self.index_of(Count::new(group, steps, scalars, frozen));
+        self.give_count(param, count);
+    }
+
     /// Moves a parameter to another group; its step count stays.
     pub(crate) fn move_to_group(&mut self, param: usize, group: usize) {
         let Member { group: old_group, count, .. } = self.params[param];
@@ -121,8 +133,16 @@ impl Model {
         }
     }
 
-    /// Refuses a step that a count has no room for.
+    /// Refuses a step that a count has no room for, or that half of a checkpoint would take.
     pub(crate) fn check_steps(&self) -> Result<(), Error> {
+        if self.is_torn {
+            return Err(Error::Setting {
+                expected:
+                    "an optimizer that is whole, and not one of which loading failed half-way"
+                        .into(),
+                remedy: "Load a checkpoint, or build another optimizer".into(),
+            });
+        }
         let is_full = |count: &Count| count.takes_part() && count.steps >= MAX_STEPS;
         let Some(full) = self.counts.iter().position(is_full) else { return Ok(()) };
         let param = self.params.iter().position(|param| param.count == full);
@@ -168,15 +188,28 @@ impl Model {
         is_known.then_some(steps)
     }
 
-    /// The index of a count with so many steps behind it. Its scalars are computed, step by step,
-    /// only if no other count has them already.
+    /// The index of a count with so many steps behind it.
     fn index_of_steps(&mut self, group: usize, steps: u64, frozen: bool) -> usize {
-        let count = Count::new(group, steps, frozen);
-        if let Some(index) = self.agreeing(&count) {
-            return index;
+        let scalars = self.scalars_after(group, steps);
+        self.index_of(Count::new(group, steps, scalars, frozen))
+    }
+
+    /// A group's scalars after so many steps. A resumed run asks for the same ones for each
+    /// parameter, and some rules go through all steps to know them.
+    fn scalars_after(&mut self, group: usize, steps: u64) -> Vec<f64> {
+        match &self.latest_scalars {
+            Some((of, known)) if *of == (group, steps) => known.clone(),
+            _ => {
+                let scalars = self.groups[group].rule.scalars_after(steps);
+                self.latest_scalars = Some(((group, steps), scalars.clone()));
+                scalars
+            }
         }
-        let scalars = self.groups[group].rule.scalars_after(steps);
-        self.insert(count.with_scalars(scalars))
+    }
+
+    /// The index of a count that agrees with this one, which is added if there is none.
+    fn index_of(&mut self, count: Count) -> usize {
+        self.agreeing(&count).unwrap_or_else(|| self.insert(count))
     }
 
     /// The index of a count in use that agrees with this one.
@@ -201,7 +234,7 @@ impl Model {
     /// Gives a parameter another count.
     fn recount(&mut self, param: usize, count: Count) {
         // The old count keeps its member until the new one has its index: it must not be free yet.
-        let count = self.agreeing(&count).unwrap_or_else(|| self.insert(count));
+        let count = self.index_of(count);
         self.give_count(param, count);
     }
 
@@ -296,7 +329,7 @@ impl Model {
 
     pub(crate) fn set_lr(&mut self, group: usize, lr: f64) -> Result<(), Error> {
         let rule = with_lr(self.get(group)?, lr)?;
-        self.groups[group].rule = rule;
+        self.replace_rule(group, rule);
         Ok(())
     }
 
@@ -305,18 +338,23 @@ impl Model {
         let scaled = |group: &Group| with_lr(group, lr * group.lr_multiplier);
         // All are checked before any is changed.
         let rules: Vec<_> = self.groups.iter().map(scaled).collect::<Result<_, _>>()?;
-        for (group, rule) in self.groups.iter_mut().zip(rules) {
-            group.rule = rule;
-        }
+        rules.into_iter().enumerate().for_each(|(group, rule)| self.replace_rule(group, rule));
         Ok(())
     }
 
     /// Replaces a group's hyperparameters. What decides the kernel and the states must stay.
-    pub(crate) fn set_rule(
-        &mut self,
+    pub(crate) fn set_rule(&mut self, group: usize, rule: Box<dyn DynRule>) -> Result<(), Error> {
+        let rule = self.checked_rule(group, rule)?;
+        self.replace_rule(group, rule);
+        Ok(())
+    }
+
+    /// A rule that may take the place of a group's.
+    pub(crate) fn checked_rule(
+        &self,
         group: usize,
         mut rule: Box<dyn DynRule>,
-    ) -> Result<(), Error> {
+    ) -> Result<Box<dyn DynRule>, Error> {
         rule.keep_options(self.get(group)?.rule.as_ref());
         let old = kernel(self.get(group)?.rule.as_ref());
         let new = kernel(rule.as_ref());
@@ -329,8 +367,13 @@ impl Model {
             ));
         }
         rule.validate()?;
+        Ok(rule)
+    }
+
+    /// Replaces a group's rule by one that was checked.
+    pub(crate) fn replace_rule(&mut self, group: usize, rule: Box<dyn DynRule>) {
         self.groups[group].rule = rule;
-        Ok(())
+        self.latest_scalars = None;
     }
 
     /// Refuses to move a parameter to a group whose rule keeps other states.

@@ -9,7 +9,7 @@ pub mod pattern;
 mod storage;
 mod values;
 
-pub(crate) use counts::{Count, Origin};
+pub(crate) use counts::{Count, MAX_STEPS, Origin};
 pub use groups::Model;
 pub(crate) use groups::{Group, Member};
 pub use names::{ParamId, ParamKey};

@@ -4,6 +4,7 @@ use crate::error::{Check, Error};
 use crate::rule::around::{Around, Scaling};
 use crate::rule::fields::Fields;
 use crate::rule::formula::{MAX_STATES, MAX_SUMS, Pass, Rule, StateInit, SumInit};
+use crate::rule::hyperparameters::Hyperparameter;
 use crate::rule::loops::{sum_run, update_run};
 use crate::rule::number::Step;
 use crate::rule::program::{Program, Traced};
@@ -21,6 +22,8 @@ pub trait DynRule: Any + Debug + Send + Sync {
     fn lr(&self) -> f64;
     /// [`Rule::set_lr`].
     fn set_lr(&mut self, lr: f64);
+    /// [`Rule::hyperparameters`].
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)>;
     /// [`Rule::validate`]; and that the rule has no more states and sums than an optimizer can give
     /// it, and that [`Rule::before`] and [`Rule::after`] are numbers that a step can use.
     ///
@@ -138,6 +141,9 @@ impl<R: Rule> DynRule for R {
     }
     fn set_lr(&mut self, lr: f64) {
         Rule::set_lr(self, lr);
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        Rule::hyperparameters(self)
     }
     fn validate(&self) -> Result<(), Error> {
         at_most(R::NAME, MAX_STATES, self.state_names().len(), "states")?;

@@ -7,6 +7,7 @@
 use crate::error::{Check, Error};
 use crate::rule::around::{After, Before};
 use crate::rule::fields::Fields;
+use crate::rule::hyperparameters::Hyperparameter;
 use crate::rule::number::{Number, Step};
 use crate::rule::real::Real;
 use std::fmt::Debug;
@@ -70,6 +71,13 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     fn coeffs<N: Number>(&self, step: Step<N>, scalars: &[N]) -> Self::Coeffs<N>;
     /// One element's step: the new parameter, and the new state in place.
     fn update<T: Real>(&self, c: &Self::Coeffs<T>, p: T, g: T, s: &mut Self::State<T>) -> T;
+
+    /// All hyperparameters by name, for checkpoints to tell and to take back:
+    /// `wgpu_optim::hyperparameters!(self, lr, betas)`. By default none but the learning rate, so
+    /// that a resumed run keeps those that the optimizer was built with.
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        Vec::new()
+    }
 
     /// Refuses hyperparameters outside their ranges; see [`Check`]. By default a learning rate that
     /// is negative or not finite.

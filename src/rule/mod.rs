@@ -4,6 +4,7 @@ mod around;
 mod erased;
 mod fields;
 mod formula;
+mod hyperparameters;
 mod loops;
 mod number;
 mod power;
@@ -17,6 +18,7 @@ pub use erased::DynRule;
 pub use fields::Fields;
 pub(crate) use formula::{MAX_STATES, MAX_SUMS};
 pub use formula::{NoSums, Pass, Rule, StateInit, SumInit, SumKind};
+pub use hyperparameters::Hyperparameter;
 pub use number::{Number, Step};
 pub use power::power;
 pub use program::{

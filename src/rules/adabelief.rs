@@ -1,7 +1,7 @@
 //! AdaBelief (Zhuang et al. 2020).
 
 use crate::error::{Check, Error};
-use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{After, Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// AdaBelief: Adam that divides by how far the gradient strays from its own running mean.
 ///
@@ -88,6 +88,9 @@ impl Rule for AdaBelief {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(self, lr, betas, eps, eps_root, weight_decay, maximize)
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("AdaBelief")

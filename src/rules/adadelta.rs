@@ -1,7 +1,7 @@
 //! Adadelta (Zeiler 2012).
 
 use crate::error::{Check, Error};
-use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// Adadelta: AdaGrad over a running mean, with steps in the parameter's own units.
 ///
@@ -70,6 +70,9 @@ impl Rule for Adadelta {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(self, lr, rho, eps, weight_decay, maximize)
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("Adadelta")

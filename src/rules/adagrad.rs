@@ -1,7 +1,7 @@
 //! AdaGrad (Duchi, Hazan and Singer 2011).
 
 use crate::error::{Check, Error};
-use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// AdaGrad: each element's steps shrink with the root of the sum of its squared gradients.
 ///
@@ -78,6 +78,18 @@ impl Rule for Adagrad {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(
+            self,
+            lr,
+            lr_decay,
+            weight_decay,
+            initial_accumulator_value,
+            eps,
+            eps_in_sqrt,
+            maximize
+        )
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("Adagrad")

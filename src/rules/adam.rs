@@ -1,7 +1,7 @@
 //! Adam (Kingma and Ba 2015), AMSGrad (Reddi et al. 2018), AdamW (Loshchilov and Hutter 2019).
 
 use crate::error::{Check, Error};
-use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{After, Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// Adam: steps of about `lr` each, by a running mean of the gradient over the root of a running
 /// mean of its square.
@@ -121,6 +121,18 @@ impl Rule for Adam {
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
     }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(
+            self,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            max_after_correction,
+            maximize
+        )
+    }
     fn validate(&self) -> Result<(), Error> {
         self.check("Adam")
     }
@@ -220,6 +232,18 @@ impl Rule for AdamW {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(
+            self,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            max_after_correction,
+            maximize
+        )
     }
     fn validate(&self) -> Result<(), Error> {
         self.adam().check("AdamW")

@@ -1,7 +1,7 @@
 //! Adamax (Kingma and Ba 2015).
 
 use crate::error::{Check, Error};
-use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// Adamax: Adam with the largest recent gradient in place of the root of the mean square.
 ///
@@ -72,6 +72,9 @@ impl Rule for Adamax {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(self, lr, betas, eps, weight_decay, maximize)
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("Adamax")

@@ -1,7 +1,7 @@
 //! LAMB (You et al. 2020).
 
 use crate::error::{Check, Error};
-use crate::rule::{Before, Number, Real, Rule, Step, SumKind};
+use crate::rule::{Before, Hyperparameter, Number, Real, Rule, Step, SumKind};
 use crate::rules::trust_ratio;
 
 /// LAMB: Adam whose step each tensor scales by its own norm, for very large batches.
@@ -107,6 +107,9 @@ impl Rule for LAMB {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(self, lr, betas, eps, weight_decay, maximize)
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("LAMB")

@@ -1,7 +1,7 @@
 //! LARS (You, Gitman and Ginsburg 2017).
 
 use crate::error::{Check, Error};
-use crate::rule::{Before, Number, Real, Rule, Step, SumKind};
+use crate::rule::{Before, Hyperparameter, Number, Real, Rule, Step, SumKind};
 use crate::rules::trust_ratio;
 
 /// LARS: momentum whose learning rate each tensor scales by its own norm, for very large batches.
@@ -77,6 +77,9 @@ impl Rule for LARS {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(self, lr, momentum, weight_decay, trust_coefficient, maximize)
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("LARS")

@@ -1,7 +1,7 @@
 //! Lion (Chen et al. 2023).
 
 use crate::error::{Check, Error};
-use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{After, Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// Lion: steps of exactly `lr`, in the direction of a momentum's sign, with one state.
 ///
@@ -69,6 +69,9 @@ impl Rule for Lion {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(self, lr, betas, weight_decay, maximize)
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("Lion")

@@ -1,7 +1,9 @@
 //! NAdam (Dozat 2016).
 
 use crate::error::{Check, Error};
-use crate::rule::{After, Before, NoSums, Number, Real, Rule, StateInit, Step, either_decay};
+use crate::rule::{
+    After, Before, Hyperparameter, NoSums, Number, Real, Rule, StateInit, Step, either_decay,
+};
 use std::cell::RefCell;
 
 /// NAdam: Adam with Nesterov's momentum, which grows towards β1 along PyTorch's schedule.
@@ -181,6 +183,18 @@ impl Rule for NAdam {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(
+            self,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            momentum_decay,
+            decoupled_weight_decay,
+            maximize
+        )
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("NAdam")

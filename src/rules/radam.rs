@@ -1,7 +1,7 @@
 //! RAdam (Liu et al. 2020).
 
 use crate::error::{Check, Error};
-use crate::rule::{After, Before, NoSums, Number, Real, Rule, Step, either_decay};
+use crate::rule::{After, Before, Hyperparameter, NoSums, Number, Real, Rule, Step, either_decay};
 
 /// RAdam: Adam that waits with its adaptive step until the second moment's variance is bounded, and
 /// so needs no warm-up.
@@ -112,6 +112,17 @@ impl Rule for RAdam {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(
+            self,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            decoupled_weight_decay,
+            maximize
+        )
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("RAdam")

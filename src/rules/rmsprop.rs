@@ -1,7 +1,7 @@
 //! RMSprop (Hinton 2012), centered RMSprop (Graves 2013).
 
 use crate::error::{Check, Error};
-use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// RMSprop: the gradient over the root of a running mean of its square.
 ///
@@ -144,6 +144,22 @@ impl Rule for RMSprop {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(
+            self,
+            lr,
+            alpha,
+            eps,
+            weight_decay,
+            momentum,
+            keep_momentum_buffer,
+            lr_in_momentum,
+            initial_square_avg,
+            centered,
+            eps_in_sqrt,
+            maximize
+        )
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("RMSprop")

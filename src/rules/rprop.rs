@@ -1,7 +1,7 @@
 //! Rprop (Riedmiller and Braun 1993).
 
 use crate::error::{Check, Error, is_normal_f32};
-use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// Rprop: each element has a step of its own, which grows while its gradient keeps its sign and
 /// shrinks when it turns. For full-batch training.
@@ -73,6 +73,9 @@ impl Rule for Rprop {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(self, lr, etas, step_sizes, maximize)
     }
     fn validate(&self) -> Result<(), Error> {
         let ((minus, plus), (least, most)) = (self.etas, self.step_sizes);

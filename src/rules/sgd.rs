@@ -1,7 +1,7 @@
 //! Stochastic gradient descent, with momentum (Polyak 1964) and Nesterov's (1983).
 
 use crate::error::{Check, Error};
-use crate::rule::{Before, NoSums, Number, Real, Rule, Step};
+use crate::rule::{Before, Hyperparameter, NoSums, Number, Real, Rule, Step};
 
 /// SGD: plain gradient descent, or with momentum.
 ///
@@ -94,6 +94,18 @@ impl Rule for SGD {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        crate::hyperparameters!(
+            self,
+            lr,
+            momentum,
+            keep_momentum_buffer,
+            dampening,
+            weight_decay,
+            nesterov,
+            maximize
+        )
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("SGD")

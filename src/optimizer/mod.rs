@@ -8,6 +8,10 @@ use crate::model::pattern::matches;
 use crate::model::{Member, Model, ParamId, ParamInfo, ParamKey, Storage, Values};
 use crate::rule::{DynRule, Real, Rule};
 use std::fmt::Debug;
+use transfer::Transfer;
+
+#[doc(hidden)]
+pub mod transfer;
 
 /// One of a parameter's arrays.
 #[doc(hidden)]
@@ -20,7 +24,7 @@ pub enum Array {
 }
 
 /// Where an optimizer computes: [`Gpu`](crate::Gpu) or [`Cpu`](crate::Cpu). Sealed: these are all.
-pub trait Engine: Debug + Sized + sealed::Sealed {
+pub trait Engine: Transfer + Debug + Sized + sealed::Sealed {
     /// The type of elements on the host.
     type Element: Real;
     /// How a caller tells where it keeps a parameter and its gradient.

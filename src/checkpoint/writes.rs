@@ -1,0 +1,308 @@
+//! Which of a parameter's arrays get what.
+
+use crate::checkpoint::arrays::{Found, FoundParam};
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::header::Header;
+use crate::checkpoint::keys;
+use crate::checkpoint::load::Options;
+use crate::checkpoint::plan::{Draft, lacks};
+use crate::checkpoint::snapshot::{ParameterSnapshot, format_name, keeping_name, keeping_of};
+use crate::checkpoint::told::Told;
+use crate::error::Error;
+use crate::model::{Codec, Formats, Keeping};
+use crate::optimizer::{Array, Engine, Optimizer};
+
+/// An array that is set.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub param: usize,
+    pub array: Array,
+    pub from: From,
+}
+
+/// Where its elements come from.
+#[derive(Debug)]
+pub(super) enum From {
+    /// An array of the file, as it is.
+    Raw(Found),
+    /// Numbers of an array of the file, to be decoded and stored anew.
+    Values(Values),
+    /// One number for all.
+    Number(f64),
+}
+
+/// Numbers of the file.
+#[derive(Debug)]
+pub(super) struct Values {
+    pub main: Found,
+    /// Whether elements of 8 bits have signs.
+    pub signed: bool,
+    /// What the file keeps beside a 16-bit parameter, to make one number of both.
+    pub kept: Option<(Found, Formats)>,
+    /// The sizes that the matrix has in the file.
+    pub transposed: Option<[usize; 2]>,
+}
+
+/// The writes of one parameter, in the making.
+pub(super) struct Writes<'a, E: Engine> {
+    pub optimizer: &'a Optimizer<E>,
+    pub options: &'a Options,
+    pub header: &'a Header,
+    pub told: &'a Told,
+    pub param: usize,
+    pub found: &'a FoundParam,
+    /// Whether it took no step.
+    pub is_new: bool,
+    /// Whether the file has parameters.
+    pub has_params: bool,
+}
+
+impl<E: Engine> Writes<'_, E> {
+    pub fn plan(&self, draft: &mut Draft) {
+        let keeps_alike = self.keeps_alike(draft);
+        if !self.options.without_params {
+            self.of_param(keeps_alike, draft);
+            if let Some(grad) = self.found.grad {
+                self.array(Array::Grad, "gradient", grad, draft);
+            }
+        }
+        let rule = self.optimizer.model.rule_of(self.param);
+        let formats = self.formats();
+        let own = formats.kept();
+        for (index, (state, _)) in formats.arrays(rule).iter().enumerate() {
+            let array = Array::State(index);
+            let is_kept = own == Some(index);
+            match self.found.states.get(state.name) {
+                // The parameter, as it is joined with what the file keeps, sets it.
+                _ if is_kept && !keeps_alike => {}
+                Some(found) => self.array(array, state.name, *found, draft),
+                None if self.is_new => self.push(array, From::Number(state.value), draft),
+                None if is_kept && self.told.is_foreign() => {
+                    self.push(array, From::Number(0.0), draft);
+                }
+                None => {
+                    lacks(&self.optimizer.model, self.options, self.param, state.name, draft);
+                    self.push(array, From::Number(state.value), draft);
+                }
+            }
+        }
+        self.unknown_states(keeps_alike, draft);
+    }
+
+    fn name(&self) -> &str {
+        self.optimizer.model.name(self.param)
+    }
+
+    fn formats(&self) -> Formats {
+        self.optimizer.model.params[self.param].formats
+    }
+
+    /// How the file's optimizer stored the parameter, if it tells.
+    fn snapshot(&self) -> Option<&ParameterSnapshot> {
+        let snapshot = self.told.snapshot.as_ref()?;
+        snapshot.parameters.iter().find(|param| param.name == self.name())
+    }
+
+    fn push(&self, array: Array, from: From, draft: &mut Draft) {
+        draft.plan.writes.push(Write { param: self.param, array, from });
+    }
+
+    /// Whether the same is kept beside the parameter here and in the file; refuses it if not,
+    /// unless formats are converted.
+    fn keeps_alike(&self, draft: &mut Draft) -> bool {
+        let Some(snapshot) = self.snapshot() else { return true };
+        let formats = self.formats();
+        let (own, found) = (keeping_name(formats.keeping), snapshot.keeping.as_deref());
+        let (param, key) =
+            (format_name(formats.param), self.optimizer.model.params[self.param].noise_key);
+        if own != found || (found.is_some() && param != snapshot.param) {
+            if !self.options.convert {
+                let of = |format: &str, kept: Option<&str>| {
+                    format!("{format} with {}", kept.unwrap_or("nothing kept beside it"))
+                };
+                draft.problems.push(Error::parameter(
+                    self.name(),
+                    format!("a parameter that was stored as {}", of(param, own)),
+                    of(&snapshot.param, found),
+                    "Build the optimizer with the file's `Storage`, or call `convert`",
+                ));
+            }
+            return false;
+        }
+        if formats.by_chance()
+            && key != snapshot.noise_key
+            && !self.options.is_renamed
+            && !self.options.convert
+        {
+            draft.problems.push(Error::parameter(
+                self.name(),
+                "the seed of the rounding by chance that it was saved with",
+                "another one",
+                "Build the optimizer with the same seed, or call `convert` to go on with others",
+            ));
+        }
+        true
+    }
+
+    fn of_param(&self, keeps_alike: bool, draft: &mut Draft) {
+        let Some(found) = self.found.param else {
+            if self.has_params {
+                let key = keys::param(self.name());
+                draft.plan.missing.push(key.clone());
+                if !self.options.allow_missing {
+                    draft.problems.push(Error::parameter(
+                        self.name(),
+                        "elements for it, as the file has them for others",
+                        format!("no `{key}`"),
+                        "Leave it as it is by `allow_missing`, or all by `without_params`",
+                    ));
+                }
+            }
+            return;
+        };
+        if keeps_alike {
+            return self.array(Array::Param, "parameter", found, draft);
+        }
+        if !self.has_shape("parameter", found, draft) {
+            return;
+        }
+        let kept = self.snapshot().and_then(|snapshot| self.kept(snapshot));
+        self.push(Array::Param, From::Values(self.values(Array::Param, found, kept)), draft);
+    }
+
+    /// What the file keeps beside the parameter, and what makes one number of both.
+    fn kept(&self, snapshot: &ParameterSnapshot) -> Option<(Found, Formats)> {
+        let keeping = keeping_of(snapshot.keeping.as_deref())?;
+        let found = self.found.states.get(keeping.state()?)?;
+        let param =
+            if snapshot.param == format_name(Codec::Bf16) { Codec::Bf16 } else { Codec::F16 };
+        Some((*found, Formats { param, keeping, ..Formats::default() }))
+    }
+
+    fn values(&self, array: Array, main: Found, kept: Option<(Found, Formats)>) -> Values {
+        let transposed = self.options.transposed.get(self.name()).copied();
+        Values { main, signed: self.is_signed(array), kept, transposed }
+    }
+
+    /// Whether elements of 8 bits in the file have signs.
+    fn is_signed(&self, array: Array) -> bool {
+        let Array::State(index) = array else { return true };
+        let rule = self.optimizer.model.rule_of(self.param);
+        let arrays = self.formats().arrays(rule);
+        let (state, codec) = arrays[index];
+        let told = self.snapshot().and_then(|snapshot| snapshot.states.get(state.name));
+        match (told.map(String::as_str), codec) {
+            (Some("block8"), _) => true,
+            (Some("block8_unsigned"), _) => false,
+            (_, Codec::Block8 { signed }) => signed,
+            _ => !rule.non_negative_states().contains(&state.name),
+        }
+    }
+
+    /// An array that the file has.
+    fn array(&self, array: Array, what: &str, found: Found, draft: &mut Draft) {
+        let model = &self.optimizer.model;
+        let codec = array.codec(model, self.param);
+        if !(self.has_shape(what, found, draft) && self.has_type(what, codec, found, draft)) {
+            return;
+        }
+        let values = self.values(array, found, None);
+        let tensor = &self.header.tensors[found.tensor];
+        let is_alike = tensor.dtype == Dtype::of::<E>(codec)
+            && (!codec.in_blocks() || codec == Codec::Block8 { signed: values.signed });
+        let can_put = self.optimizer.engine.can_put(model, self.param, array);
+        let is_raw = is_alike && values.transposed.is_none() && can_put;
+        self.push(array, if is_raw { From::Raw(found) } else { From::Values(values) }, draft);
+    }
+
+    fn has_shape(&self, what: &str, found: Found, draft: &mut Draft) -> bool {
+        let member = &self.optimizer.model.params[self.param];
+        let tensor = &self.header.tensors[found.tensor];
+        let own: Vec<_> = member.shape.sizes().iter().map(|&size| size as u64).collect();
+        let mut expected = own.clone();
+        if let Some([rows, columns]) = self.options.transposed.get(self.name()) {
+            expected = vec![*rows as u64, *columns as u64];
+        }
+        let elements = |shape: &[u64]| shape.iter().product::<u64>();
+        let fits = elements(&own) == elements(&expected)
+            && elements(&expected) == elements(&tensor.shape)
+            // A length says nothing of a shape.
+            && (expected == tensor.shape || expected.len().min(tensor.shape.len()) <= 1);
+        let scales = found.absmax.map(|absmax| &self.header.tensors[absmax]);
+        let blocks = Codec::Block8 { signed: true }.bytes(member.len as u64)
+            / Codec::Block8 { signed: true }.bytes(1);
+        let has_scales = scales
+            .is_none_or(|scales| scales.dtype == Dtype::F32 && elements(&scales.shape) == blocks);
+        if !(fits && has_scales) {
+            let found = scales.filter(|_| fits).map_or_else(
+                || format!("{:?}", tensor.shape),
+                |scales| format!("scales of {} in shape {:?}", scales.dtype.name(), scales.shape),
+            );
+            draft.problems.push(Error::parameter(
+                self.name(),
+                format!("`{what}` of shape {expected:?}"),
+                found,
+                "Give the parameter the file's shape; for a matrix the other way round call \
+                 `transposed`",
+            ));
+        }
+        fits && has_scales
+    }
+
+    fn has_type(&self, what: &str, codec: Codec, found: Found, draft: &mut Draft) -> bool {
+        let dtype = self.header.tensors[found.tensor].dtype;
+        let own = Dtype::of::<E>(codec);
+        let is_number = dtype.significant_bits().is_some() || found.absmax.is_some();
+        let is_kept = codec == Codec::I16 || dtype == Dtype::I16;
+        let fits = match (found.absmax.is_some(), codec.in_blocks()) {
+            (true, true) => true,
+            // A block's numbers are f32.
+            (true, false) => Dtype::F32.widens_to(own) || self.options.convert,
+            (false, true) => is_number && self.options.convert,
+            (false, false) => dtype.widens_to(own) || (is_number && self.options.convert),
+        };
+        let fits = if is_kept { dtype == own } else { fits };
+        if !fits {
+            let remedy = if is_number && !is_kept {
+                "Build the optimizer with the file's formats, or call `convert`"
+            } else {
+                "Load what the same rule saved with the same formats"
+            };
+            draft.problems.push(Error::parameter(
+                self.name(),
+                format!("`{what}` as {} or narrower", format_name(codec)),
+                dtype.name(),
+                remedy,
+            ));
+        }
+        fits
+    }
+
+    /// States of the file that the rule does not keep.
+    fn unknown_states(&self, keeps_alike: bool, draft: &mut Draft) {
+        let rule = self.optimizer.model.rule_of(self.param);
+        let mut known: Vec<_> =
+            self.formats().arrays(rule).iter().map(|(state, _)| state.name).collect();
+        let listed = known.join(", ");
+        known.push(keys::STEP);
+        known.extend(rule.scalars().iter().map(|scalar| scalar.name));
+        let kept = [Keeping::Master, Keeping::Remainder, Keeping::Loss];
+        let is_kept = |state: &str| kept.iter().any(|kept| kept.state() == Some(state));
+        let unknown =
+            self.found.states.keys().filter(|state| {
+                !(known.contains(&state.as_str()) || (!keeps_alike && is_kept(state)))
+            });
+        for state in unknown {
+            draft.plan.unexpected.push(keys::state(self.name(), state));
+            if !self.options.allow_unexpected {
+                draft.problems.push(Error::parameter(
+                    self.name(),
+                    format!("states that {} keeps: [{listed}]", rule.name()),
+                    format!("`{state}` in the file"),
+                    "Build the optimizer with the file's rule and options, or ignore it by \
+                     `allow_unexpected`",
+                ));
+            }
+        }
+    }
+}
