@@ -34,10 +34,9 @@ struct Progress {
 }
 
 enum Stage<E: Engine> {
-    /// Counts and scale are yet to be known. Callbacks of steps that have run may come a moment
-    /// after what was read: they are asked for twice before a step counts as not run.
+    /// Counts and scale are yet to be known. They were asked for so often already.
     Head {
-        is_second: bool,
+        tries: u32,
     },
     Body(Body<E>),
     Done,
@@ -65,6 +64,10 @@ enum Next<E: Engine> {
     End,
 }
 
+/// How often counts are asked for before a step is taken as not run: another thread may poll the
+/// device, and its callbacks come a little after what was read.
+const TRIES: u32 = 12;
+
 /// How many chunks are on their way at once.
 const IN_FLIGHT: usize = 2;
 
@@ -81,7 +84,7 @@ impl<'a, E: Engine> Chunks<'a, E> {
         user: BTreeMap<String, String>,
         chunk_bytes: u64,
     ) -> Self {
-        let (progress, stage) = (Progress::default(), Stage::Head { is_second: false });
+        let (progress, stage) = (Progress::default(), Stage::Head { tries: 0 });
         Self { optimizer, wanted, user, chunk_bytes, progress, stage }
     }
 
@@ -106,6 +109,13 @@ impl<'a, E: Engine> Chunks<'a, E> {
                 }
                 Err(error) => return Some(Err(self.failed(error))),
             }
+        }
+    }
+
+    /// Before counts are asked for again, twice as long each time: two seconds in all.
+    fn let_others_run(&self) {
+        if let Stage::Head { tries: tries @ 1.. } = self.stage {
+            std::thread::sleep(std::time::Duration::from_millis(1 << (tries - 1)));
         }
     }
 
@@ -151,10 +161,10 @@ impl<'a, E: Engine> Chunks<'a, E> {
 
     fn accept(&mut self, batch: Range<usize>, fetched: Fetched) -> Result<(), Error> {
         match &mut self.stage {
-            Stage::Head { is_second } => {
+            Stage::Head { tries } => {
                 if fetched.is_behind {
-                    let was_second = std::mem::replace(is_second, true);
-                    return if was_second { Err(behind()) } else { Ok(()) };
+                    *tries += 1;
+                    return if *tries == TRIES { Err(behind()) } else { Ok(()) };
                 }
                 let head = fetched.head.ok_or_else(behind)?;
                 self.stage = Stage::Body(self.begin(&head));
@@ -248,6 +258,7 @@ impl<E: Engine> Iterator for Chunks<'_, E> {
                 Ok(Next::Bytes(bytes)) => return Some(Ok(bytes)),
                 Ok(Next::End) => return None,
                 Ok(Next::Fetch(pieces, fetch)) => {
+                    self.let_others_run();
                     let accepted = fetch.wait().and_then(|fetched| self.accept(pieces, fetched));
                     if let Err(error) = accepted {
                         return Some(Err(self.failed(error)));

@@ -4,7 +4,7 @@ use crate::control::{Report, Scale, StepSource};
 use crate::error::Error;
 use crate::gpu::buffers::Part;
 use crate::gpu::engine::Gpu;
-use crate::gpu::guard::{check_usage, failed};
+use crate::gpu::guard::{check_usage, failed, guarded};
 use crate::gpu::readback::{Readback, words_of};
 use crate::gpu::write::{check_write, write};
 use crate::layout::formats::WORD_BYTES;
@@ -16,7 +16,7 @@ use crate::optimizer::transfer::{ArrayRange, Fetched, Head, Transfer, Wait};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-const DURING: &str = "restoring a checkpoint";
+const DURING: &str = "moving a checkpoint";
 
 impl Wait for Readback<Fetched> {
     fn wait(self) -> Result<Fetched, Error> {
@@ -42,10 +42,16 @@ impl Transfer for Gpu {
         with_head: bool,
     ) -> Result<Self::Fetch, Error> {
         let decision = self.decision.iter().filter(|_| with_head);
-        let kept: Vec<_> = decision
+        let mut kept: Vec<_> = decision
             .flat_map(|decision| std::iter::once(&decision.report).chain(decision.counted()))
-            .map(|buffer| (buffer, 0, buffer.size()))
             .collect();
+        let nothing;
+        if with_head && kept.is_empty() {
+            // Something must be waited for, to know whether all recorded steps have run.
+            nothing = guarded(&self.device, DURING, || small_buffer(&self.device))?;
+            kept.push(&nothing);
+        }
+        let kept: Vec<_> = kept.into_iter().map(|buffer| (buffer, 0, buffer.size())).collect();
         let mut parts = Vec::new();
         for range in ranges {
             let of_range = self.parts_of(model, range)?;
@@ -117,6 +123,15 @@ impl Transfer for Gpu {
     }
 }
 
+fn small_buffer(device: &wgpu::Device) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("wgpu-optim: have all steps run?"),
+        size: wgpu::COPY_BUFFER_ALIGNMENT,
+        usage: wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    })
+}
+
 /// Makes the head of the report and of the buffers that have or had the step counts.
 type MakeHead = Box<dyn Fn(&[&[u8]]) -> Head + Send + Sync>;
 
@@ -130,12 +145,12 @@ impl Gpu {
             (source, model.counts[model.params[param].count].scalars.clone())
         };
         let known: Vec<_> = (0..model.params.len()).map(known).collect();
-        let pending = self.request.pending();
+        let (pending, decides) = (self.request.pending(), self.decision.is_some());
         Box::new(move |kept| {
             let words: Vec<_> = kept.iter().map(|bytes| words_of(bytes)).collect();
             let (report, counts) = match words.split_first() {
-                Some((report, counts)) => (Report::read(report).scale(), counts),
-                None => (Scale::default(), &[][..]),
+                Some((report, counts)) if decides => (Report::read(report).scale(), counts),
+                _ => (Scale::default(), &[][..]),
             };
             let counts = pending.applied(counts);
             let count = |(source, host): &(StepSource, Vec<f64>)| {

@@ -179,7 +179,7 @@ impl Rule for RMSprop {
         ]
     }
     fn keep_options(&mut self, built: &Self) {
-        self.keep_momentum_buffer |= built.has_momentum();
+        self.keep_momentum_buffer |= built.has_momentum() && !self.has_momentum();
     }
     fn before(&self) -> Before {
         Before::maximize(self.maximize).weight_decay(self.weight_decay)

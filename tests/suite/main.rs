@@ -4,6 +4,7 @@
 mod architecture;
 mod around;
 mod changes;
+mod checkpoints;
 mod common;
 mod control;
 mod control_golden;
