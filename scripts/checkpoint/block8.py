@@ -108,9 +108,9 @@ def states_of(path, state, cls):
             out[name] = floats(value, what)
             continue
         signed = number_ == 1
-        absmax = check_codes(
-            what, value, state.get(f"qmap{number_}"), state.get(f"absmax{number_}"), signed
-        )
+        absmax = state.get(f"absmax{number_}")
+        check_map(what, state.get(f"qmap{number_}"), signed)
+        check_scales(what, value, absmax)
         if signed == is_signed(name):
             out |= {name: value, f"{name}.absmax": absmax}
         else:
@@ -120,39 +120,29 @@ def states_of(path, state, cls):
     return out
 
 
-def check_codes(what, codes, qmap, absmax, signed):
-    """The scales, if the code is the dynamic one in blocks of 256."""
+def check_map(what, qmap, signed):
+    """That a code is the dynamic one."""
     ours = dynamic_map(signed)
-    apart = (
-        lambda: (qmap.cpu().view(torch.int32).long() - ours.view(torch.int32).long()).abs().max()
-    )
-    if (
-        not torch.is_tensor(qmap)
-        or qmap.dtype != torch.float32
-        or qmap.shape != ours.shape
-        or apart() > MAP_ULPS
-    ):
-        kind = "signed" if signed else "unsigned"
-        raise Bad(
-            f"{what}'s qmap",
-            f"bitsandbytes' {kind} dynamic map",
-            "another",
-            "save from Adam8bit or the like",
-        )
+    like = torch.is_tensor(qmap) and (qmap.dtype, qmap.shape) == (ours.dtype, ours.shape)
+    if not like or (ulps(qmap) - ulps(ours)).abs().max() > MAP_ULPS:
+        expected = f"bitsandbytes' {'signed' if signed else 'unsigned'} dynamic map"
+        raise Bad(f"{what}'s qmap", expected, "another", "save from Adam8bit or the like")
+
+
+def ulps(values):
+    return values.contiguous().view(torch.int32).long()
+
+
+def check_scales(what, codes, absmax):
+    """That there is a scale for each block of codes."""
     blocks = -(-codes.numel() // BLOCK)
-    if (
-        not torch.is_tensor(absmax)
-        or absmax.dtype != torch.float32
-        or list(absmax.shape) != [blocks]
-    ):
-        found = f"{list(absmax.shape)} of {absmax.dtype}" if torch.is_tensor(absmax) else "none"
-        raise Bad(
-            f"{what}'s absmax",
-            f"f32 [{blocks}], one for each {BLOCK}",
-            found,
-            "save from bitsandbytes 0.44 or later",
-        )
-    return absmax
+    if codes.dtype != torch.uint8 or not torch.is_tensor(absmax):
+        found, expected = f"codes of {codes.dtype}", "u8 codes, and absmax"
+    elif absmax.dtype != torch.float32 or list(absmax.shape) != [blocks]:
+        found, expected = f"{list(absmax.shape)} of {absmax.dtype}", f"f32 [{blocks}]"
+    else:
+        return
+    raise Bad(f"{what}'s absmax", expected, found, f"save one for each {BLOCK} elements")
 
 
 def groups_of(groups, cls):

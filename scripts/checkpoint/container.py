@@ -82,10 +82,25 @@ class Source:
         self.path = path
         try:
             self.file = open(path, "rb")
-            self.size = os.fstat(self.file.fileno()).st_size
-            self.data, header = self._header()
         except OSError as error:
-            raise Bad(path, "a file that can be read", error.strerror, "check the path") from None
+            raise unreadable(path, error) from None
+        try:
+            self._read()
+        except BaseException as error:
+            self.file.close()
+            if isinstance(error, OSError):
+                raise unreadable(path, error) from None
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def _read(self):
+        self.size = os.fstat(self.file.fileno()).st_size
+        self.data, header = self._header()
         self.metadata = self._metadata(header.pop("__metadata__", {}))
         self.entries = {name: self._entry(name, entry) for name, entry in header.items()}
         self._check_places()
@@ -187,6 +202,10 @@ class Source:
                     "others",
                     "the file is damaged: " + COPY,
                 )
+
+
+def unreadable(path, error):
+    return Bad(path, "a file that can be read", error.strerror, "check the path")
 
 
 def elements(shape):

@@ -112,8 +112,8 @@ def by_path(optimizer, names):
 
 
 def flattened(optimizer):
-    """state.<path>.<state> and param_groups.<path>.<hyperparameter>, as torch.distributed's checkpoints
-    have them."""
+    """state.<path>.<state> and param_groups.<path>.<hyperparameter>, as torch.distributed has
+    them."""
     parts = {"state": {}, "param_groups": {}}
     for key, value in optimizer.items():
         kind, _, rest = key.partition(".") if isinstance(key, str) else ("", "", "")

@@ -1,6 +1,5 @@
 """From this crate's checkpoint to PyTorch's files."""
 
-import re
 from typing import NamedTuple
 
 import torch
@@ -35,15 +34,15 @@ class Saved(NamedTuple):
 
 def convert(args):
     """Writes args.output, and returns what to tell the user."""
-    source = container.Source(args.input)
-    source.verify()
-    saved = described(source)
-    paths = [path for group in saved.groups for path in group["params"]]
-    params, states, left = sorted_out(source, set(paths))
+    with container.Source(args.input) as source:
+        source.verify()
+        saved = described(source)
+        paths = [path for group in saved.groups for path in group["params"]]
+        params, states, left = sorted_out(source, set(paths))
     params = masters.joined(params, states)
     for group in saved.groups:
         for path in group["params"]:
-            rules.check(path, states.get(path, {}), saved.cls, group)
+            check(path, states.get(path, {}), params.get(path), saved.cls, group)
     out = {"optimizer": optimizer(saved, states)}
     out |= {
         key: value
@@ -80,7 +79,7 @@ def described(source):
         key: want(container.parse(metadata.get(key, "{}"), key), dict, key)
         for key in ("scaler", "scheduler")
     }
-    cls = rules.class_of(groups, states, metadata.get("optimizer"))
+    cls = rules.class_of(groups, states, metadata.get("optimizer"), "the metadata's optimizer")
     return Saved(cls, groups, parsed["scaler"], tensors.restored(parsed["scheduler"]))
 
 
@@ -185,6 +184,20 @@ def sorted_out(source, paths):
                 SAVE_AGAIN,
             )
     return params, states, left
+
+
+def check(path, states, param, cls, group):
+    """That a parameter's states are those of its class, and of the types that they may have."""
+    rules.check(path, states, cls, group)
+    for name in (name for name in rules.STATES[cls] if name in states):
+        what = f"{path}: the state {name}"
+        if f"{name}.absmax" in states:
+            block8.check_scales(what, states[name], states[f"{name}.absmax"])
+        else:
+            tensors.floats(states[name], what)
+    if param is not None:
+        tensors.floats(param, f"the parameter {path}")
+        rules.same_shape(path, param, states, cls)
 
 
 def optimizer(saved, states):

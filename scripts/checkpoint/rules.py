@@ -36,7 +36,22 @@ PAIRS = ("betas", "etas", "step_sizes")
 
 def scalars(cls):
     """A parameter's numbers beside its states."""
-    return {"SGD": (), "NAdam": ("step", "mu_product")}.get(cls, ("step",))
+    return ("step", "mu_product") if cls == "NAdam" else ("step",)
+
+
+def needed(cls, group):
+    """The states that a group's parameters have, once they took a step. PyTorch's SGD needs none: it
+    has no count, and no buffer before a parameter's first step."""
+    if cls == "SGD":
+        return []
+    states = [name for name, on in STATES[cls].items() if on is None or group.get(on)]
+    return [*states, *scalars(cls)]
+
+
+def allowed(cls, group):
+    """Those that they may have. A buffer may be there without momentum, which schedules change."""
+    buffers = [name for name, on in STATES[cls].items() if on == "momentum"]
+    return [*STATES[cls], *scalars(cls)] if cls == "SGD" else [*needed(cls, group), *buffers]
 
 
 def class_named(name):
@@ -65,8 +80,8 @@ def recognised(group, states):
     return "Adamax" if any("exp_inf" in s for s in states.values()) else None
 
 
-def class_of(groups, states, said):
-    """The class of a state_dict, by what it holds and what the caller says."""
+def class_of(groups, states, said, who="--class"):
+    """The class of a state_dict, by what it holds and what `who` says."""
     found = {recognised(group, states) for group in groups} - {None}
     said = class_named(said) if said else None
     if len(found) > 1:
@@ -75,10 +90,10 @@ def class_of(groups, states, said):
         )
     if found and said and said not in found:
         raise Bad(
-            "--class",
-            "the class that the file is of",
-            f"{said} for {found.pop()}'s file",
-            "leave it out",
+            who,
+            f"{found.pop()}, by the hyperparameters",
+            said,
+            "check that it is the right file",
         )
     if not found and not said:
         what = "the optimizer's class"
@@ -94,29 +109,26 @@ def class_of(groups, states, said):
 
 def check(path, states, cls, group):
     """That a parameter has the states of its class, all or none, in one shape."""
-    known = [*STATES[cls], *scalars(cls)]
+    known = allowed(cls, group)
     unknown = [name for name in states if name.removesuffix(".absmax") not in known]
     if unknown:
-        remedy = "say another --class if it is one"
-        raise Bad(
-            f"{path}: the state {unknown[0]}",
-            f"{cls}'s states {', '.join(known)}",
-            "another",
-            remedy,
-        )
-    needed = [name for name, on in STATES[cls].items() if on is None or group.get(on)]
-    missing = [name for name in [*needed, *scalars(cls)] if name not in states]
-    # PyTorch's SGD has no buffer before a parameter's first step.
-    if missing and states and cls != "SGD":
-        raise Bad(
-            f"{path}: the state {missing[0]}", "to be there", listed(states), "take a whole file"
-        )
+        what, expected = f"{path}: the state {unknown[0]}", f"{cls}'s states {', '.join(known)}"
+        raise Bad(what, expected, "another", "check class and hyperparameters")
+    missing = [name for name in needed(cls, group) if name not in states]
+    if missing and states:
+        what = f"{path}: the state {missing[0]}"
+        raise Bad(what, "to be there", f"only {listed(states)}", "take a whole file")
     shapes = {name: list(states[name].shape) for name in STATES[cls] if name in states}
     for name, shape in shapes.items():
         if shape != next(iter(shapes.values())):
-            raise Bad(
-                f"{path}: the state {name}",
-                f"the others' shape {next(iter(shapes.values()))}",
-                shape,
-                "take a whole file",
-            )
+            expected = f"the others' shape {next(iter(shapes.values()))}"
+            raise Bad(f"{path}: the state {name}", expected, shape, "take a whole file")
+
+
+def same_shape(path, param, states, cls):
+    """That states have their parameter's shape."""
+    for name in STATES[cls]:
+        if name in states and states[name].shape != param.shape:
+            expected = f"its parameter's shape {list(param.shape)}"
+            found = str(list(states[name].shape))
+            raise Bad(f"{path}: the state {name}", expected, found, "take both from the same run")

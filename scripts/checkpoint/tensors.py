@@ -20,6 +20,10 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+# Older versions of PyTorch lack these.
+for bits in (16, 32, 64):
+    if hasattr(torch, f"uint{bits}"):
+        DTYPES[f"U{bits}"] = getattr(torch, f"uint{bits}")
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -31,25 +35,27 @@ MOST_STEP = 2**32 - 1
 def load(path):
     """What torch.save or safetensors wrote."""
     if path.endswith(".safetensors"):
-        source = Source(path)
-        source.verify()
-        return {name: tensor(source, name) for name in source.entries}
+        with Source(path) as source:
+            source.verify()
+            return {name: tensor(source, name) for name in source.entries}
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise Bad(path, "a file that can be read", error.strerror, "check the path") from None
     except Exception as error:  # torch and pickle raise many kinds
-        found, remedy = reason(str(error)), "save plain tensors, numbers and containers"
+        found, remedy = reason(error), "save plain tensors, numbers and containers"
         raise Bad(path, "a file of torch.save that weights_only takes", found, remedy) from None
 
 
-def reason(text):
-    """What torch says of a file, in one line."""
-    other = re.search(r"(?:GLOBAL|[Ff]unction|type|class) ([\w.]+\.\w+)", text)
-    if "Unsupported" in text and other:
+def reason(error):
+    """What torch says of a file, in a few words."""
+    text = str(error)
+    other = re.search(r"GLOBAL ([\w.]*\w)", text)
+    if other:
         return f"an object of {other[1]}"
-    first = re.split(r"[.\n]", text.strip())[0].strip()
-    return first[:120] or "something else"
+    told = re.search(r"WeightsUnpickler error: *(.+)", text)
+    words = (told[1] if told else text).strip().split("\n")[0]
+    return f"one that is not ({type(error).__name__}: {words:.80})"
 
 
 def save(path, value):
@@ -81,32 +87,34 @@ def array(name, value):
     return Array(name, NAMES[value.dtype], list(value.shape), data)
 
 
+def is_plain(value):
+    """Whether this is a tensor whose elements are there: not sparse, quantised or without data."""
+    dense = torch.is_tensor(value) and value.layout == torch.strided
+    return dense and value.device.type == "cpu" and not value.is_quantized
+
+
+def kind(value):
+    """A value's type, for a message."""
+    if torch.is_tensor(value):
+        return f"a tensor {list(value.shape)} of {value.dtype}, {value.layout}"
+    return f"{value!r:.40}" if isinstance(value, (int, float, str)) else f"a {type(value).__name__}"
+
+
 def floats(value, what):
     """The value, if it is a plain tensor of floats."""
-    if not torch.is_tensor(value) or value.dtype not in FLOATS or value.layout != torch.strided:
-        found = (
-            f"a {value.layout} of {value.dtype}"
-            if torch.is_tensor(value)
-            else f"a {type(value).__name__}"
-        )
-        raise Bad(what, "a dense tensor of f32, f16, bf16 or f64", found, "save it as one")
+    if not is_plain(value) or value.dtype not in FLOATS:
+        raise Bad(what, "a dense tensor of f32, f16, bf16 or f64", kind(value), "save it as one")
     return value
 
 
 def number(value, what):
     """A finite number, which PyTorch may keep as a tensor."""
-    if torch.is_tensor(value) and value.numel() == 1:
+    given = value
+    if is_plain(value) and value.numel() == 1:
         value = value.item()
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or value != value
-        or abs(value) == float("inf")
-    ):
-        found = (
-            f"a tensor of {value.numel()} elements" if torch.is_tensor(value) else f"{value!r:.40}"
-        )
-        raise Bad(what, "one finite number", found, "check where the file comes from")
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not real or value != value or abs(value) == float("inf"):
+        raise Bad(what, "one finite number", kind(given), "check where the file comes from")
     return value
 
 
@@ -129,13 +137,11 @@ def plain(value, what, finite=True):
         return [plain(v, f"{what}[{i}]", finite) for i, v in enumerate(value)]
     if isinstance(value, dict):
         return {str(k): plain(v, f"{what}.{k}", finite) for k, v in value.items()}
-    if torch.is_tensor(value) and value.numel() != 1:
-        return plain(value.tolist(), what, finite)
-    if torch.is_tensor(value):
-        value = value.item()
     if not finite and isinstance(value, float) and value in WORDS:
         return WORDS[value]
-    return value if isinstance(value, bool) else number(value, what)
+    if is_plain(value) and value.dtype == torch.bool and value.numel() == 1:
+        return value.item()
+    return number(value, what)
 
 
 # JSON has no infinity; schedulers that wait for a best value have one.

@@ -28,7 +28,7 @@ def convert(args):
     metadata = {
         "format": "pt",
         "optimizer": cls,
-        "param_groups": json.dumps([tensors.plain(group, "param_groups") for group in form.groups]),
+        "param_groups": json.dumps(form.groups),
         "names": json.dumps(form.paths()),
         **beside(whole, args),
     }
@@ -46,7 +46,7 @@ def classed(form, said):
         path: {k: v for k, v in state.items() if v is not None}
         for path, state in form.states.items()
     }
-    groups = form.groups
+    groups = [tensors.plain(group, "param_groups") for group in form.groups]
     if block8.is_here(states):
         cls = block8.class_of(states, groups, rules.class_named(said) if said else None)
         states = {path: block8.states_of(path, state, cls) for path, state in states.items()}
@@ -82,7 +82,7 @@ def arrays(form, cls, model):
             states = form.states.get(path, {})
             rules.check(path, states, cls, group)
             if path in model:
-                same_shape(path, model[path], states, cls)
+                rules.same_shape(path, model[path], states, cls)
                 out.append(tensors.array(f"param.{path}", model[path]))
             kept = [
                 f"{name}{end}"
@@ -97,19 +97,8 @@ def arrays(form, cls, model):
     return out
 
 
-def same_shape(path, param, states, cls):
-    for name in rules.STATES[cls]:
-        if name in states and states[name].shape != param.shape:
-            expected, found = f"its parameter's shape {list(param.shape)}", str(
-                list(states[name].shape)
-            )
-            raise Bad(
-                f"{path}: the state {name}", expected, found, "give the model of the same run"
-            )
-
-
 def found_at(whole, place, keys):
-    """What a place names: a key of the same file or a file; by default the first key that is there."""
+    """What a place names: a key of the same file, or a file; by default the first key there is."""
     if place is None:
         return next((v for v in (forms.at(whole, key) for key in keys) if v is not None), None)
     if forms.at(whole, place) is not None:
@@ -151,7 +140,7 @@ def beside(whole, args):
     out = {}
     scaler = found_at(whole, args.scaler, forms.SCALER_KEYS)
     # A disabled scaler's state is empty.
-    if want(scaler or {}, dict, "the scaler"):
+    if want({} if scaler is None else scaler, dict, "the scaler"):
         missing = [name for name in SCALER if name not in scaler]
         if missing:
             raise Bad(
@@ -164,6 +153,6 @@ def beside(whole, args):
             {name: tensors.number(scaler[name], f"the scaler: {name}") for name in SCALER}
         )
     scheduler = found_at(whole, args.scheduler, forms.SCHEDULER_KEYS)
-    if want(scheduler or {}, dict, "the scheduler"):
+    if want({} if scheduler is None else scheduler, dict, "the scheduler"):
         out["scheduler"] = json.dumps(tensors.plain(scheduler, "the scheduler", finite=False))
     return out
