@@ -37,16 +37,10 @@ class Form(NamedTuple):
 
 
 def different(what, names):
-    twice = (
-        [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
-    )
-    if twice:
-        raise Bad(
-            what,
-            "each to be there once",
-            f"{twice[0]!r} {names.count(twice[0])} times",
-            "give each another name",
-        )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        found = f"{twice!r} {names.count(twice)} times"
+        raise Bad(what, "each to be there once", found, "give each another name")
 
 
 def unwrapped(path):

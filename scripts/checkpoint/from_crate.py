@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from . import block8, container, masters, rules, tensors
+from . import block8, checks, container, masters, rules, tensors
 from .errors import Bad, listed, want
-from .to_crate import SCALER
 
 VERSION = 1
 
@@ -42,22 +41,18 @@ def convert(args):
     params = masters.joined(params, states)
     for group in saved.groups:
         for path in group["params"]:
-            check(path, states.get(path, {}), params.get(path), saved.cls, group)
+            checks.parameter(path, params.get(path), states.get(path, {}), saved.cls, group)
     out = {"optimizer": optimizer(saved, states)}
-    out |= {
-        key: value
-        for key, value in (("scaler", saved.scaler), ("scheduler", saved.scheduler))
-        if value
-    }
+    beside = {"scaler": saved.scaler, "scheduler": saved.scheduler}
+    out |= {key: value for key, value in beside.items() if value}
     if params:
         out["model"] = {path: params[path] for path in paths if path in params}
     alone = list(out) == ["optimizer"]
     tensors.save(args.output, out["optimizer"] if alone else out)
     told = f'torch.load("{args.output}")' + ("" if alone else '["optimizer"]')
     also = f"; beside it: {listed(list(out)[1:])}" if not alone else ""
-    return f"optimizer.load_state_dict({told}){also}" + (
-        f"; left out: {listed(left)}" if left else ""
-    )
+    without = f"; left out: {listed(left)}" if left else ""
+    return f"optimizer.load_state_dict({told}){also}{without}"
 
 
 def described(source):
@@ -67,20 +62,16 @@ def described(source):
         return ours(want(container.parse(metadata["wgpu_optim"], "wgpu_optim"), dict, "wgpu_optim"))
     if "param_groups" not in metadata:
         found = listed(metadata) or "none"
-        raise Bad(
-            f"{source.path}: the metadata",
-            "wgpu_optim or param_groups",
-            found,
-            "give a checkpoint of this crate",
-        )
+        what, remedy = f"{source.path}: the metadata", "give a checkpoint of this crate"
+        raise Bad(what, "wgpu_optim or param_groups", found, remedy)
     groups = checked_groups(container.parse(metadata["param_groups"], "param_groups"))
     states = {name: [name.rpartition(".")[2]] for name in source.entries}
-    parsed = {
-        key: want(container.parse(metadata.get(key, "{}"), key), dict, key)
-        for key in ("scaler", "scheduler")
-    }
+    scaler = checks.scaler(container.parse(metadata.get("scaler", "{}"), "scaler"))
+    scheduler = want(
+        container.parse(metadata.get("scheduler", "{}"), "scheduler"), dict, "scheduler"
+    )
     cls = rules.class_of(groups, states, metadata.get("optimizer"), "the metadata's optimizer")
-    return Saved(cls, groups, parsed["scaler"], tensors.restored(parsed["scheduler"]))
+    return Saved(cls, groups, scaler, tensors.restored(scheduler))
 
 
 def checked_groups(groups):
@@ -101,55 +92,33 @@ def checked_groups(groups):
 def ours(told):
     """What this crate wrote."""
     if told.get("version") != VERSION:
-        raise Bad(
-            "the checkpoint's version",
-            str(VERSION),
-            repr(told.get("version")),
-            "use this script of the crate's later version",
-        )
+        found, remedy = repr(told.get("version")), "take this script from the crate's later version"
+        raise Bad("the checkpoint's version", str(VERSION), found, remedy)
     groups = [want(group, dict, "a group") for group in want(told.get("groups"), list, "groups")]
     names = {want(group.get("rule"), str, "a group's rule") for group in groups}
     if len(names) != 1:
-        raise Bad(
-            "the rules",
-            "one for all groups, as a PyTorch optimizer has",
-            listed(sorted(names)) or "none",
-            "convert each by itself",
-        )
+        expected, found = "one for all groups, as in PyTorch", listed(sorted(names)) or "none"
+        raise Bad("the groups' rules", expected, found, "give each rule an optimizer of its own")
     cls = rules.class_named(names.pop())
-    plain = checked_groups(
-        [
-            {**want(g.get("hyperparameters"), dict, "hyperparameters"), "params": g.get("params")}
-            for g in groups
-        ]
-    )
-    scaler = want(told.get("scaler") or {}, dict, "the scaler")
-    missing = [name for name in SCALER if scaler and name not in scaler]
-    if missing:
-        raise Bad(f"the scaler: {missing[0]}", "to be there", listed(scaler), SAVE_AGAIN)
-    groups = [without_ours(group, cls) for group in plain]
-    return Saved(cls, groups, {name: scaler[name] for name in SCALER if scaler}, {})
+    hyper = [want(group.get("hyperparameters"), dict, "hyperparameters") for group in groups]
+    plain = [{**values, "params": group.get("params")} for values, group in zip(hyper, groups)]
+    plain = checked_groups(plain)
+    scaler = told.get("scaler")
+    scaler = checks.scaler({} if scaler is None else scaler)
+    return Saved(cls, [without_ours(group, cls) for group in plain], scaler, {})
 
 
 def without_ours(group, cls):
     """A group's hyperparameters, complete for PyTorch of this version."""
     for key, off in OURS.items():
         if off is not None and group.get(key, off) != off:
-            raise Bad(
-                f"the hyperparameter {key}",
-                f"{off}, since PyTorch's {cls} has none",
-                group[key],
-                "train on with this crate",
-            )
+            what, expected = f"the hyperparameter {key}", f"{off}, since PyTorch's {cls} has none"
+            raise Bad(what, expected, group[key], "train on with this crate")
     known = defaults(cls)
     unknown = [key for key in group if key not in known and key not in OURS]
     if unknown:
-        raise Bad(
-            f"the hyperparameter {unknown[0]}",
-            f"one of PyTorch's {cls}",
-            "another",
-            "use a later PyTorch",
-        )
+        what = f"the hyperparameter {unknown[0]}"
+        raise Bad(what, f"one of PyTorch's {cls}", "another", "use a later PyTorch")
     return known | {key: value for key, value in group.items() if key not in OURS}
 
 
@@ -177,27 +146,9 @@ def sorted_out(source, paths):
         elif kind == "state" and path in paths:
             states.setdefault(path, {})[state] = tensors.tensor(source, name)
         else:
-            raise Bad(
-                f"the array {name!r}",
-                "param., grad. or state. of a parameter in groups",
-                "another",
-                SAVE_AGAIN,
-            )
+            expected = "param., grad. or state. of a parameter in groups"
+            raise Bad(f"the array {name!r}", expected, "another", SAVE_AGAIN)
     return params, states, left
-
-
-def check(path, states, param, cls, group):
-    """That a parameter's states are those of its class, and of the types that they may have."""
-    rules.check(path, states, cls, group)
-    for name in (name for name in rules.STATES[cls] if name in states):
-        what = f"{path}: the state {name}"
-        if f"{name}.absmax" in states:
-            block8.check_scales(what, states[name], states[f"{name}.absmax"])
-        else:
-            tensors.floats(states[name], what)
-    if param is not None:
-        tensors.floats(param, f"the parameter {path}")
-        rules.same_shape(path, param, states, cls)
 
 
 def optimizer(saved, states):
@@ -206,28 +157,17 @@ def optimizer(saved, states):
     number = {path: i for i, path in enumerate(paths)}
     coded = any(name.endswith(".absmax") for state in states.values() for name in state)
     if not coded and not hasattr(torch.optim, saved.cls):
-        raise Bad(
-            "the rule",
-            "one that PyTorch has",
-            saved.cls,
-            "only its states in 8 bits can be converted, to bitsandbytes'",
-        )
+        remedy = "only its states in 8 bits can be converted, to bitsandbytes'"
+        raise Bad("the rule", "one that PyTorch has", saved.cls, remedy)
     if coded and saved.cls not in block8.NUMBERED:
-        raise Bad(
-            "states in 8 bits",
-            f"a rule of bitsandbytes' ({', '.join(block8.NUMBERED)})",
-            saved.cls,
-            "save them in f32",
-        )
+        expected = f"a rule of bitsandbytes' ({', '.join(block8.NUMBERED)})"
+        raise Bad("the rule of states in 8 bits", expected, saved.cls, "save them in f32")
     group_of = (lambda group: block8.group_back(group, saved.cls)) if coded else dict
-    groups = [
-        {**group_of(group), "params": [number[p] for p in group["params"]]}
-        for group in saved.groups
-    ]
+    integers = lambda group: [number[path] for path in group["params"]]
+    groups = [{**group_of(group), "params": integers(group)} for group in saved.groups]
     state_of = coded_state if coded else plain_state
-    kept = {
-        number[path]: state_of(path, states[path], saved.cls) for path in paths if path in states
-    }
+    with_state = [path for path in paths if path in states]
+    kept = {number[path]: state_of(path, states[path], saved.cls) for path in with_state}
     return {"state": {key: state for key, state in kept.items() if state}, "param_groups": groups}
 
 
@@ -236,13 +176,6 @@ def coded_state(path, state, cls):
     state = state | numbers(path, state)
     if "step" not in state:
         raise Bad(f"{path}: the state step", "to be there for bitsandbytes", "none", SAVE_AGAIN)
-    if "max_exp_avg_sq" in state:
-        raise Bad(
-            f"{path}: the state max_exp_avg_sq",
-            "none, as in bitsandbytes",
-            "it",
-            "train on with states in f32",
-        )
     if not state["step"].item():
         return {}
     return block8.state_back(state, cls)
@@ -253,9 +186,8 @@ def plain_state(path, state, cls):
     numbered = numbers(path, state)
     if cls == "SGD" and "step" in numbered and not numbered["step"].item():
         return {}
-    return {
-        name: value for name, value in (state | numbered).items() if cls != "SGD" or name != "step"
-    }
+    kept = state | numbered
+    return {name: value for name, value in kept.items() if cls != "SGD" or name != "step"}
 
 
 def numbers(path, state):

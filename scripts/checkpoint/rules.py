@@ -30,13 +30,16 @@ SIGNS = {
     "dampening": "SGD",
 }
 
+# What a parameter has beside its arrays.
+NUMBERS = ("step", "mu_product")
+
 # Hyperparameters that are pairs, tuples in PyTorch.
 PAIRS = ("betas", "etas", "step_sizes")
 
 
 def scalars(cls):
     """A parameter's numbers beside its states."""
-    return ("step", "mu_product") if cls == "NAdam" else ("step",)
+    return NUMBERS if cls == "NAdam" else ("step",)
 
 
 def needed(cls, group):
@@ -89,46 +92,10 @@ def class_of(groups, states, said, who="--class"):
             "the groups", "one class", " and ".join(sorted(found)), "convert each class by itself"
         )
     if found and said and said not in found:
-        raise Bad(
-            who,
-            f"{found.pop()}, by the hyperparameters",
-            said,
-            "check that it is the right file",
-        )
+        expected = f"{found.pop()}, by the hyperparameters"
+        raise Bad(who, expected, said, "check that it is the right file")
     if not found and not said:
-        what = "the optimizer's class"
+        expected = "to be told by the hyperparameters"
         remedy = "say which: --class AdamW, --class Adam, …"
-        raise Bad(
-            what,
-            "to be told by the hyperparameters",
-            listed(groups[0]) if groups else "none",
-            remedy,
-        )
+        raise Bad("the optimizer's class", expected, listed(groups[0] if groups else []), remedy)
     return said or found.pop()
-
-
-def check(path, states, cls, group):
-    """That a parameter has the states of its class, all or none, in one shape."""
-    known = allowed(cls, group)
-    unknown = [name for name in states if name.removesuffix(".absmax") not in known]
-    if unknown:
-        what, expected = f"{path}: the state {unknown[0]}", f"{cls}'s states {', '.join(known)}"
-        raise Bad(what, expected, "another", "check class and hyperparameters")
-    missing = [name for name in needed(cls, group) if name not in states]
-    if missing and states:
-        what = f"{path}: the state {missing[0]}"
-        raise Bad(what, "to be there", f"only {listed(states)}", "take a whole file")
-    shapes = {name: list(states[name].shape) for name in STATES[cls] if name in states}
-    for name, shape in shapes.items():
-        if shape != next(iter(shapes.values())):
-            expected = f"the others' shape {next(iter(shapes.values()))}"
-            raise Bad(f"{path}: the state {name}", expected, shape, "take a whole file")
-
-
-def same_shape(path, param, states, cls):
-    """That states have their parameter's shape."""
-    for name in STATES[cls]:
-        if name in states and states[name].shape != param.shape:
-            expected = f"its parameter's shape {list(param.shape)}"
-            found = str(list(states[name].shape))
-            raise Bad(f"{path}: the state {name}", expected, found, "take both from the same run")

@@ -5,11 +5,8 @@ import os
 
 import torch
 
-from . import block8, container, forms, rules, tensors
+from . import block8, checks, container, forms, rules, tensors
 from .errors import Bad, listed, want
-
-# What a GradScaler's state_dict has.
-SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
 
 
 def convert(args):
@@ -53,24 +50,19 @@ def classed(form, said):
         groups = block8.groups_of(groups, cls)
     else:
         cls = rules.class_of(groups, states, said)
-    return forms.Form({path: checked(path, state) for path, state in states.items()}, groups), cls
+    return forms.Form({path: counted(path, state) for path, state in states.items()}, groups), cls
 
 
-def checked(path, state):
-    """A parameter's state, all of it tensors that can be written."""
-    out = {}
-    for name, value in state.items():
-        what = f"{path}: the state {name}"
-        if name == "step":
-            out[name] = tensors.step_count(value, what)
-        elif name == "mu_product":
-            kept = torch.is_tensor(value) and value.dtype == torch.float32
-            dtype = torch.float32 if kept else torch.float64
-            out[name] = torch.tensor(float(tensors.number(value, what)), dtype=dtype)
-        elif f"{name}.absmax" in state:
-            out[name] = value
-        else:
-            out[name] = tensors.floats(value, what)
+def counted(path, state):
+    """A parameter's state with its numbers as they are written."""
+    out = dict(state)
+    if "step" in state:
+        out["step"] = tensors.step_count(state["step"], f"{path}: the state step")
+    if "mu_product" in state:
+        value = state["mu_product"]
+        kept = torch.is_tensor(value) and value.dtype == torch.float32
+        value = float(tensors.number(value, f"{path}: the state mu_product"))
+        out["mu_product"] = torch.tensor(value, dtype=torch.float32 if kept else torch.float64)
     return out
 
 
@@ -79,21 +71,14 @@ def arrays(form, cls, model):
     out = []
     for group in form.groups:
         for path in group["params"]:
-            states = form.states.get(path, {})
-            rules.check(path, states, cls, group)
-            if path in model:
-                rules.same_shape(path, model[path], states, cls)
-                out.append(tensors.array(f"param.{path}", model[path]))
-            kept = [
-                f"{name}{end}"
-                for name in (*rules.STATES[cls], *rules.scalars(cls))
-                for end in ("", ".absmax")
-            ]
-            out += [
-                tensors.array(f"state.{path}.{name}", states[name])
-                for name in kept
-                if name in states
-            ]
+            param, states = model.get(path), form.states.get(path, {})
+            checks.parameter(path, param, states, cls, group)
+            if param is not None:
+                out.append(tensors.array(f"param.{path}", param))
+            names = (*rules.STATES[cls], *rules.scalars(cls))
+            kept = [f"{name}{end}" for name in names for end in ("", ".absmax")]
+            kept = [name for name in kept if name in states]
+            out += [tensors.array(f"state.{path}.{name}", states[name]) for name in kept]
     return out
 
 
@@ -105,53 +90,33 @@ def found_at(whole, place, keys):
         return forms.at(whole, place)
     if not os.path.exists(place):
         has = listed(whole) if isinstance(whole, dict) else "no keys"
-        raise Bad(
-            f"{place!r}",
-            "a file, or a key of the input",
-            f"neither (it has {has})",
-            "check the spelling",
-        )
+        found = f"neither (it has {has})"
+        raise Bad(f"{place!r}", "a file, or a key of the input", found, "check the spelling")
     return tensors.load(place)
 
 
 def parameters(form, whole, args):
     """The model's tensors by the optimizer's paths."""
     model = want(found_at(whole, args.model, ()), dict, "--model")
-    inner = next(
-        (v for v in (forms.at(model, key) for key in forms.MODEL_KEYS) if isinstance(v, dict)), None
-    )
-    model = inner if inner is not None else model
+    inner = [model[key] for key in forms.MODEL_KEYS if isinstance(model.get(key), dict)]
+    model = inner[0] if inner else model
     if args.unwrap:
+        forms.different("the model's names", [forms.unwrapped(str(key)) for key in model])
         model = {forms.unwrapped(str(key)): value for key, value in model.items()}
     missing = [path for path in form.paths() if path not in model]
     if missing:
-        what = f"the model: the parameter {missing[0]}"
-        raise Bad(
-            what,
-            "to be there",
-            f"{listed(model)}",
-            "give the model of the same run, and --unwrap if one is wrapped",
-        )
-    return {path: tensors.floats(model[path], f"the model: {path}") for path in form.paths()}
+        what, remedy = f"the model: the parameter {missing[0]}", "give the run's model, or --unwrap"
+        raise Bad(what, "to be there", listed(model), remedy)
+    return {path: model[path] for path in form.paths()}
 
 
 def beside(whole, args):
     """Scaler and scheduler, for the metadata."""
     out = {}
     scaler = found_at(whole, args.scaler, forms.SCALER_KEYS)
-    # A disabled scaler's state is empty.
-    if want({} if scaler is None else scaler, dict, "the scaler"):
-        missing = [name for name in SCALER if name not in scaler]
-        if missing:
-            raise Bad(
-                f"the scaler: {missing[0]}",
-                "to be there",
-                listed(scaler),
-                "give a GradScaler's state_dict",
-            )
-        out["scaler"] = json.dumps(
-            {name: tensors.number(scaler[name], f"the scaler: {name}") for name in SCALER}
-        )
+    scaler = checks.scaler({} if scaler is None else scaler)
+    if scaler:
+        out["scaler"] = json.dumps(scaler)
     scheduler = found_at(whole, args.scheduler, forms.SCHEDULER_KEYS)
     if want({} if scheduler is None else scheduler, dict, "the scheduler"):
         out["scheduler"] = json.dumps(tensors.plain(scheduler, "the scheduler", finite=False))
