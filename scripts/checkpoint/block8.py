@@ -71,37 +71,25 @@ def class_of(states, groups, said):
     """bitsandbytes' files do not tell the class, but how many states it has."""
     pairs = any("state2" in flat(state) for state in states.values())
     if any(isinstance(g.get("betas"), (list, tuple)) and len(g["betas"]) > 2 for g in groups):
-        raise Bad(
-            "the optimizer's class",
-            f"one of {', '.join(NUMBERED)}",
-            "AdEMAMix",
-            "this crate has no such rule",
-        )
+        expected = f"one of {', '.join(NUMBERED)}"
+        raise Bad("the optimizer's class", expected, "AdEMAMix", "this crate has no such rule")
     said = said or ("AdamW" if pairs else None)
     if said not in NUMBERED or (len(NUMBERED[said]) == 2) != pairs:
         found = f"{said or 'no --class'} for {2 if pairs else 1} states"
-        raise Bad(
-            "the optimizer's class",
-            f"one of {', '.join(NUMBERED)} that fits",
-            found,
-            "say it: --class Lion, …",
-        )
+        expected = f"one of {', '.join(NUMBERED)} that fits"
+        raise Bad("the optimizer's class", expected, found, "say it: --class Lion, …")
     return said
 
 
 def states_of(path, state, cls):
     """A parameter's states by PyTorch's names. Codes stay codes where this crate has the same."""
     state, out = flat(state), {}
-    known = {"step"} | {
-        f"{k}{i + 1}" for k in ("state", "qmap", "absmax") for i in range(len(NUMBERED[cls]))
-    }
-    if set(state) - known:
-        raise Bad(
-            f"{path}: the state {listed(set(state) - known)}",
-            f"{listed(sorted(known))}",
-            "another",
-            "train without max_unorm and percentile clipping",
-        )
+    numbers = range(1, len(NUMBERED[cls]) + 1)
+    known = ["step", *(f"{kind}{i}" for i in numbers for kind in ("state", "qmap", "absmax"))]
+    unknown = [name for name in state if name not in known]
+    if unknown:
+        what, remedy = f"{path}: the state {unknown[0]}", "train without max_unorm and percentiles"
+        raise Bad(what, listed(known), "another", remedy)
     for number_, name in enumerate(NUMBERED[cls], 1):
         what, value = f"{path}: state{number_}", state.get(f"state{number_}")
         if not torch.is_tensor(value) or value.dtype != torch.uint8:
@@ -151,20 +139,15 @@ def groups_of(groups, cls):
     for group in groups:
         betas = group.get("betas")
         if not isinstance(betas, (list, tuple)) or len(betas) != 2:
-            raise Bad(
-                "a group's betas", "two numbers", f"{betas!r:.40}", "take a file of bitsandbytes"
-            )
+            found, remedy = f"{betas!r:.40}", "take a file of bitsandbytes"
+            raise Bad("a group's betas", "two numbers", found, remedy)
         get = lambda key: number(group.get(key), f"a group's {key}")
         first, decay = number(betas[0], "a group's betas"), get("weight_decay")
         if number(group.get("alpha") or 0, "a group's alpha"):
             raise Bad("a group's alpha", "0", group["alpha"], "this crate has no AdEMAMix")
         if cls == "Adam" and decay:
-            raise Bad(
-                "--class",
-                "AdamW, since bitsandbytes' Adam decays as AdamW does",
-                "Adam",
-                "say AdamW",
-            )
+            expected = "AdamW, since bitsandbytes' Adam decays as AdamW does"
+            raise Bad("--class", expected, "Adam", "say AdamW")
         own = {
             "Adam": lambda: {
                 "betas": betas,
@@ -220,12 +203,8 @@ def group_back(group, cls):
     """A group of bitsandbytes."""
     for key, value in {**FIXED[cls], "maximize": False}.items():
         if group.get(key, value) != value:
-            raise Bad(
-                f"the hyperparameter {key}",
-                f"{value}, as in bitsandbytes' {cls}",
-                group[key],
-                "train on with states in f32",
-            )
+            what, expected = f"the hyperparameter {key}", f"{value}, as in bitsandbytes' {cls}"
+            raise Bad(what, expected, group[key], "train on with states in f32")
     betas = {
         "SGD": lambda: (group["momentum"], 0.0),
         "RMSprop": lambda: (group["alpha"], 0.0),

@@ -84,24 +84,22 @@ def optimizer_in(whole, key):
             f"the keys {listed(whole)}" if isinstance(whole, dict) else f"a {type(whole).__name__}"
         )
         what = f"the key {key!r}" if key else "the file"
-        raise Bad(
-            what,
-            "an optimizer's state_dict, with state and param_groups",
-            has,
-            "say its key: --key KEY",
-        )
+        expected = "an optimizer's state_dict, with state and param_groups"
+        raise Bad(what, expected, has, "say its key: --key KEY")
     return found
 
 
 def by_path(optimizer, names):
     """A state_dict of any form. `names` are the parameters' paths in the order of the integers."""
     form = nested(optimizer, names) if "param_groups" in optimizer else flattened(optimizer)
+    if names is not None and set(names) != set(form.paths()):
+        found = f"paths such as {listed(form.paths(), 1)} in the file"
+        raise Bad("--names", "a file that has integers, or these names", found, "leave it out")
     different("the parameters in groups", form.paths())
     unknown = set(form.states) - set(form.paths())
     if unknown:
-        raise Bad(
-            f"the state of {listed(unknown)}", "a group that holds it", "none", "take a whole file"
-        )
+        what = f"the state of {listed(unknown)}"
+        raise Bad(what, "a group that holds it", "none", "take a whole file")
     return form
 
 
@@ -113,12 +111,8 @@ def flattened(optimizer):
         kind, _, rest = key.partition(".") if isinstance(key, str) else ("", "", "")
         path, dot, name = rest.rpartition(".")
         if kind not in parts or not dot:
-            raise Bad(
-                f"the key {key!r}",
-                "state.<path>.<state> or param_groups.<path>.<name>",
-                "another",
-                "take a whole file",
-            )
+            expected = "state.<path>.<state> or param_groups.<path>.<name>"
+            raise Bad(f"the key {key!r}", expected, "another", "take a whole file")
         parts[kind].setdefault(path, {})[name] = value
     groups = {}
     for path, group in parts["param_groups"].items():
@@ -140,12 +134,10 @@ def nested(optimizer, names):
     if not all(isinstance(param, str) for param in order):
         path = dict(zip(map(count, order), names_of(groups, order, names)))
         states = {named(key, path): state for key, state in states.items()}
-        groups = [
-            {**group, "params": [path[count(p)] for p in group["params"]]} for group in groups
-        ]
-    return Form(
-        states, [{k: v for k, v in group.items() if k != "param_names"} for group in groups]
-    )
+        paths = lambda group: [path[count(param)] for param in group["params"]]
+        groups = [{**group, "params": paths(group)} for group in groups]
+    kept = lambda group: {key: value for key, value in group.items() if key != "param_names"}
+    return Form(states, [kept(group) for group in groups])
 
 
 def count(key):
@@ -157,9 +149,8 @@ def count(key):
 
 def named(key, path):
     if count(key) not in path:
-        raise Bad(
-            f"the state of parameter {key}", "a group that holds it", "none", "take a whole file"
-        )
+        what = f"the state of parameter {key}"
+        raise Bad(what, "a group that holds it", "none", "take a whole file")
     return path[count(key)]
 
 
@@ -168,23 +159,15 @@ def names_of(groups, order, names):
     with."""
     if names is None:
         if not all(isinstance(group.get("param_names"), list) for group in groups):
-            raise Bad(
-                "the parameters' names",
-                "paths in the file",
-                "integers",
-                "give --names NAMES.json (see --help)",
-            )
+            remedy = "give --names NAMES.json (see --help)"
+            raise Bad("the parameters' names", "paths in the file", "integers", remedy)
         names = [name for group in groups for name in group["param_names"]]
     for name in names:
         if not want(name, str, "a name"):
             raise Bad("a name", "a path", "an empty string", "name each parameter")
     if len(names) != len(order):
-        raise Bad(
-            "the names",
-            f"{len(order)}, one for each parameter in groups",
-            str(len(names)),
-            "name each one",
-        )
+        expected = f"{len(order)}, one for each parameter in groups"
+        raise Bad("the names", expected, str(len(names)), "name each one")
     different("the names", names)
     different("the parameters in groups", list(map(count, order)))
     return names
@@ -205,12 +188,8 @@ def lerobot(path, groups):
     for key, value in tensors.load(path).items():
         parts = key.split("/", 2)
         if len(parts) != 3 or parts[0] != "state":
-            raise Bad(
-                f"{path}: the array {key!r}",
-                "a name state/<integer>/<state>",
-                "another",
-                "give a file of torch.save",
-            )
+            what, expected = f"{path}: the array {key!r}", "a name state/<integer>/<state>"
+            raise Bad(what, expected, "another", "give a file of torch.save")
         states.setdefault(parts[1], {})[parts[2]] = value
     if not groups:
         raise Bad("--groups", "the JSON of param_groups that is beside it", "nothing", "give it")

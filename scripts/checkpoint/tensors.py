@@ -21,9 +21,11 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 # Older versions of PyTorch lack these.
-for bits in (16, 32, 64):
-    if hasattr(torch, f"uint{bits}"):
-        DTYPES[f"U{bits}"] = getattr(torch, f"uint{bits}")
+DTYPES |= {
+    f"U{bits}": getattr(torch, f"uint{bits}")
+    for bits in (16, 32, 64)
+    if hasattr(torch, f"uint{bits}")
+}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -60,19 +62,19 @@ def reason(error):
 
 def save(path, value):
     with replacing(path) as file:
-        torch.save(value, file)
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:  # what torch makes of a file's error
+            cause = str(error.__context__ or error).split("\n")[0]
+            raise Bad(path, "a place to write to", cause, "check rights and space") from None
 
 
 def tensor(source, name):
     """An array of a safetensors file."""
     entry = source.entries[name]
     if entry.dtype not in DTYPES:
-        raise Bad(
-            f"{source.path}: the array {name!r}",
-            f"one of the types {', '.join(DTYPES)}",
-            entry.dtype,
-            "save it in one of these",
-        )
+        what, expected = f"{source.path}: the array {name!r}", f"one of {', '.join(DTYPES)}"
+        raise Bad(what, expected, entry.dtype, "save it in one of these")
     data = source.bytes(name)
     if not data:
         return torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
@@ -122,9 +124,8 @@ def step_count(value, what):
     """A step count, which was an int before PyTorch 1.12, as f32 where f32 has it."""
     steps = number(value, what)
     if steps != int(steps) or not 0 <= steps <= MOST_STEP:
-        raise Bad(
-            what, f"a whole number from 0 to {MOST_STEP}", steps, "check where the file comes from"
-        )
+        expected = f"a whole number from 0 to {MOST_STEP}"
+        raise Bad(what, expected, steps, "check where the file comes from")
     return torch.tensor(int(steps), dtype=torch.float32 if steps <= MOST_F32_STEP else torch.int64)
 
 
@@ -154,8 +155,5 @@ def restored(value):
         return [restored(v) for v in value]
     if isinstance(value, dict):
         return {key: restored(v) for key, v in value.items()}
-    return (
-        next((f for f, word in WORDS.items() if value == word), value)
-        if isinstance(value, str)
-        else value
-    )
+    numbers = {word: number for number, word in WORDS.items()}
+    return numbers.get(value, value) if isinstance(value, str) else value

@@ -11,11 +11,10 @@ from .errors import Bad, listed, want
 
 def convert(args):
     """Writes args.output, and returns what to tell the user."""
-    whole = (
-        forms.lerobot(args.input, args.groups)
-        if args.input.endswith(".safetensors")
-        else tensors.load(args.input)
-    )
+    is_lerobot = args.input.endswith(".safetensors")
+    if args.groups and not is_lerobot:
+        raise Bad("--groups", "lerobot's .safetensors", args.input, "leave it out")
+    whole = forms.lerobot(args.input, args.groups) if is_lerobot else tensors.load(args.input)
     names = forms.names_in(args.names) if args.names else None
     form = forms.by_path(forms.optimizer_in(whole, args.key), names)
     if args.unwrap:

@@ -34,6 +34,14 @@ def contents(source):
     }
 
 
+def content(path):
+    """A file's bytes; None if there is none."""
+    if not os.path.exists(path):
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
 class Reading(unittest.TestCase):
     """Tests that read checkpoints."""
 
@@ -83,12 +91,12 @@ class Converting(Reading):
     def refuse(self, *arguments, says):
         """Calls the script, which must refuse with one line that has these words, and write nothing."""
         target = arguments[2]
-        before = os.path.exists(target) and open(target, "rb").read()
+        before = content(target)
         status, out, err = self.called(*arguments)
         self.assertEqual((status, out), (2, ""), err)
         self.assertRegex(err, r"\Aerror: .*expected .*found .*\n\Z")
         for word in [says] if isinstance(says, str) else says:
             self.assertIn(word, err)
-        self.assertEqual(os.path.exists(target) and open(target, "rb").read(), before)
+        self.assertEqual(content(target), before)
         self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(".tmp")], [])
         return err

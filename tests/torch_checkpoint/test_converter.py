@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import unittest
+import unittest.mock
 
 try:
     import safetensors.torch
@@ -760,6 +761,10 @@ class Refused(Tests):
             ({"a": 1}, "dict"),
         ):
             self.refuse_to(case_file("adamw"), "--names", self.json("n.json", value), says=says)
+        other = self.json("n.json", [*names[:-1], "other"])
+        self.refuse_to(variant("fsdp_full_optimizer.bin"), "--names", other, says="leave it out")
+        self.to(variant("fsdp_full_optimizer.bin"), "--names", self.names())
+        self.refuse_to(case_file("adamw"), "--groups", other, says="lerobot")
         with open(self.at("n.json"), "wb") as file:
             file.write(b"[\xff")
         self.refuse_to(case_file("adamw"), "--names", self.at("n.json"), says="n.json")
@@ -801,6 +806,12 @@ class Refused(Tests):
         self.refuse("to", case_file("adamw"), self.at("no/out"), *names, says="No such file")
         self.convert("to", case_file("adamw"), self.at("out"), *names)
         self.refuse("from", self.at("out"), self.at("no/out.pt"), says="No such file")
+        with unittest.mock.patch("os.fsync", side_effect=OSError(28, "No space left on device")):
+            for way, input in (("to", case_file("adamw")), ("from", self.at("out"))):
+                more = names if way == "to" else []
+                self.refuse(way, input, self.at("out"), *more, says="No space left")
+        with unittest.mock.patch("torch.save", side_effect=RuntimeError("failed writing file")):
+            self.refuse("from", self.at("out"), self.at("out"), says="failed writing file")
         os.mkdir(self.at("folder"))
         status, _, err = self.called("to", case_file("adamw"), self.at("folder"), *names)
         self.assertEqual(status, 2)
