@@ -43,16 +43,6 @@ Requires: torch (tried with 2.11), numpy.
 import argparse
 import sys
 
-if __name__ == "__main__":
-    try:
-        import numpy
-        import torch
-    except ImportError as missing:
-        sys.exit(
-            f"error: this script needs torch and numpy ({missing}); do pip install torch numpy"
-        )
-
-from checkpoint import from_crate, to_crate
 from checkpoint.errors import Bad
 
 
@@ -61,7 +51,7 @@ def parser():
     top = argparse.ArgumentParser(description=__doc__, formatter_class=text)
     ways = top.add_subparsers(required=True, metavar="to|from")
     to = ways.add_parser("to", help="from PyTorch's file to this crate's checkpoint")
-    to.set_defaults(convert=to_crate.convert)
+    to.set_defaults(way="to")
     to.add_argument("input")
     to.add_argument("output")
     to.add_argument(
@@ -88,16 +78,26 @@ def parser():
         "_checkpoint_wrapped_module. from paths",
     )
     back = ways.add_parser("from", help="from this crate's checkpoint to PyTorch's file")
-    back.set_defaults(convert=from_crate.convert)
+    back.set_defaults(way="from")
     back.add_argument("input")
     back.add_argument("output")
     return top
 
 
+def convert(args):
+    # Only here, so that --help works without PyTorch.
+    try:
+        from checkpoint import from_crate, to_crate
+    except ImportError as missing:
+        remedy = "do pip install torch numpy"
+        raise Bad("this script", "torch and numpy to be installed", str(missing), remedy) from None
+    return (to_crate if args.way == "to" else from_crate).convert(args)
+
+
 def main(arguments):
     args = parser().parse_args(arguments)
     try:
-        print(args.convert(args))
+        print(convert(args))
     except Bad as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

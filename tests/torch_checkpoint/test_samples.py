@@ -4,6 +4,8 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 import unittest
 import zlib
 
@@ -110,6 +112,17 @@ class Written(support.Converting):
         with open(self.at("a.safetensors"), "rb") as file:
             self.assertEqual(file.read(), before)
         self.assertEqual(os.listdir(self.folder), ["a.safetensors"])
+
+
+class WithoutTorch(unittest.TestCase):
+    def test_the_script_helps_and_says_what_it_needs(self):
+        # -S leaves out installed packages.
+        command = [sys.executable, "-B", "-S", support.SCRIPT]
+        run = lambda *more: subprocess.run([*command, *more], capture_output=True, text=True)
+        self.assertIn("NAMES.json", run("--help").stdout)
+        missing = run("to", "a.pt", "b.safetensors")
+        self.assertEqual((missing.returncode, missing.stdout), (2, ""))
+        self.assertRegex(missing.stderr, r"\Aerror: .*pip install torch numpy\.\n\Z")
 
 
 if __name__ == "__main__":
