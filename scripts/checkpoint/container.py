@@ -63,14 +63,10 @@ def once(pairs):
     return found
 
 
-def constant(word):
-    raise ValueError(f"{word} is no number")
-
-
 def parse(text, what):
-    """JSON, strictly."""
+    """JSON, in which no key is given twice."""
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=constant)
+        return json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise Bad(what, "JSON", f"text that is not ({error})", COPY) from None
 

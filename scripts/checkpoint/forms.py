@@ -95,7 +95,7 @@ def by_path(optimizer, names):
     if names is not None and set(names) != set(form.paths()):
         found = f"paths such as {listed(form.paths(), 1)} in the file"
         raise Bad("--names", "a file that has integers, or these names", found, "leave it out")
-    different("the parameters in groups", form.paths())
+    different("the parameters' names", form.paths())
     unknown = set(form.states) - set(form.paths())
     if unknown:
         what = f"the state of {listed(unknown)}"
@@ -168,7 +168,6 @@ def names_of(groups, order, names):
     if len(names) != len(order):
         expected = f"{len(order)}, one for each parameter in groups"
         raise Bad("the names", expected, str(len(names)), "name each one")
-    different("the names", names)
     different("the parameters in groups", list(map(count, order)))
     return names
 

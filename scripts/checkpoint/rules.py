@@ -43,8 +43,8 @@ def scalars(cls):
 
 
 def needed(cls, group):
-    """The states that a group's parameters have, once they took a step. PyTorch's SGD needs none: it
-    has no count, and no buffer before a parameter's first step."""
+    """The states that a group's parameters have, once they took a step. PyTorch's SGD needs none:
+    it has no count, and no buffer before a parameter's first step."""
     if cls == "SGD":
         return []
     states = [name for name, on in STATES[cls].items() if on is None or group.get(on)]

@@ -89,7 +89,7 @@ class Converting(Reading):
         return out
 
     def refuse(self, *arguments, says):
-        """Calls the script, which must refuse with one line that has these words, and write nothing."""
+        """Calls the script, which must refuse in one line with these words, and write nothing."""
         target = arguments[2]
         before = content(target)
         status, out, err = self.called(*arguments)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The converter between PyTorch's files and this crate's checkpoints, held against samples and PyTorch.
+"""The converter of PyTorch's files, held against samples and against PyTorch.
 
 Needs torch, safetensors and numpy, and is skipped without.
 """
@@ -723,6 +723,23 @@ class EightBits(Tests):
         self.assertEqual(set(state), {"step", "state1", "state2"})
 
 
+# What the refusal of a hostile file must name.
+NAMED = {
+    "lr_nan": "lr",
+    "state_missing": ["late.weight", "exp_avg_sq"],
+    "step_missing": ["late.weight", "step"],
+    "parameter_unknown": "nobody",
+    "state_unknown": "max_exp_avg_sq",
+    "dtype_integer": "int32",
+    "optimizer_other": ["RMSprop", "AdamW"],
+    "overlap": "offsets",
+    "shape_overflows": "shape",
+    "duplicate_key": "twice",
+    "not_utf8": "UTF-8",
+    "data_longer": "bytes",
+}
+
+
 class Refused(Tests):
     """Bad files get one sentence and exit status 2."""
 
@@ -889,7 +906,7 @@ class Refused(Tests):
             path = os.path.join(support.HOSTILE, name + ".safetensors")
             with self.subTest(name):
                 if expect["verdict"] == "refuse" or name in refused_here:
-                    self.refuse_from(path, says="expected")
+                    self.refuse_from(path, says=NAMED.get(name, "expected"))
                 else:
                     self.back(path)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Samples of checkpoints are whole, and the rule of checksums is as said. Needs only Python's own library."""
+"""Samples of checkpoints are whole, and checksums follow their rule. Needs only Python itself."""
 
 import json
 import os
@@ -94,6 +94,19 @@ class Written(support.Converting):
                 file.write(raw[:length])
             with self.assertRaises(container.Bad):
                 self.source(self.at("b.safetensors"))
+
+    def test_arrays_that_overlap_or_leave_holes_are_refused(self):
+        for starts, size in (((0, 4), 8), ((0, 2), 6), ((0, 6), 10), ((2, 6), 10), ((0, 0), 4)):
+            names = zip("ab", starts)
+            entry = lambda start: {"dtype": "F32", "shape": [1], "data_offsets": [start, start + 4]}
+            text = json.dumps({name: entry(start) for name, start in names}).encode()
+            with open(self.at("a.safetensors"), "wb") as file:
+                file.write(struct.pack("<Q", len(text)) + text + bytes(size))
+            if starts == (0, 4):
+                self.source(self.at("a.safetensors"))
+            else:
+                with self.assertRaisesRegex(container.Bad, "offsets"):
+                    self.source(self.at("a.safetensors"))
 
     def test_a_name_is_there_once(self):
         with self.assertRaises(container.Bad):
