@@ -184,6 +184,25 @@ class Forms(Tests):
         source = self.to(self.save("a.pt", state), "--names", self.names())
         self.assertEqual(json.loads(source.metadata["param_groups"])[0]["lr"], 0.5)
 
+    def test_a_buffer_that_is_none_is_no_state(self):
+        state = loaded(case_file("sgd_plain"))["optimizer"]
+        state["state"] = {0: {"momentum_buffer": None}}
+        source = self.to(self.save("a.pt", state), "--names", self.names("sgd_plain"))
+        self.assertEqual(contents(source), {})
+
+    def test_counts_beyond_f32_are_integers_and_come_back_as_f32(self):
+        state = loaded(case_file("adamw"))["optimizer"]
+        for count, dtype in ((2**24, "F32"), (2**24 + 2, "I64")):
+            state["state"][0]["step"] = count
+            source = self.to(self.save("a.pt", state), "--names", self.names())
+            of = f"state.{names_of('adamw')[0]}.step"
+            self.assertEqual(source.entries[of].dtype, dtype)
+            self.assertEqual(tensors.tensor(source, of).item(), count)
+            source.verify()
+            self.same(self.back(source.path)["state"][0]["step"], torch.tensor(float(count)))
+        state["state"][0]["step"] = 2**32
+        self.refuse_to(self.save("a.pt", state), "--names", self.names(), says="step")
+
     def test_wrappers_are_removed_on_demand(self):
         wrapped = self.json("wrapped.json", [f"module._orig_mod.{n}" for n in names_of("adamw")])
         source = self.to(case_file("adamw"), "--names", wrapped, "--unwrap")
@@ -778,6 +797,9 @@ class Refused(Tests):
             ({"a": 1}, "dict"),
         ):
             self.refuse_to(case_file("adamw"), "--names", self.json("n.json", value), says=says)
+        # Without states no array is there twice.
+        twice = self.json("n.json", [*names[:-1], names[0]])
+        self.refuse_to(case_file("sgd_plain"), "--names", twice, says=f"{names[0]!r} 2 times")
         other = self.json("n.json", [*names[:-1], "other"])
         self.refuse_to(variant("fsdp_full_optimizer.bin"), "--names", other, says="leave it out")
         self.to(variant("fsdp_full_optimizer.bin"), "--names", self.names())
