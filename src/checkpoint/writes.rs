@@ -68,7 +68,7 @@ impl<E: Engine> Writes<'_, E> {
         }
         let rule = self.optimizer.model.rule_of(self.param);
         let formats = self.formats();
-        let own = formats.kept();
+        let (own, first) = (formats.kept(), self.first_values(draft));
         for (index, (state, _)) in formats.arrays(rule).iter().enumerate() {
             let array = Array::State(index);
             let is_kept = own == Some(index);
@@ -76,17 +76,28 @@ impl<E: Engine> Writes<'_, E> {
                 // The parameter, as it is joined with what the file keeps, sets it.
                 _ if is_kept && !keeps_alike => {}
                 Some(found) => self.array(array, state.name, *found, draft),
-                None if self.is_new => self.push(array, From::Number(state.value), draft),
+                None if self.is_new => self.push(array, From::Number(first(index)), draft),
                 None if is_kept && self.told.is_foreign() => {
                     self.push(array, From::Number(0.0), draft);
                 }
                 None => {
                     lacks(&self.optimizer.model, self.options, self.param, state.name, draft);
-                    self.push(array, From::Number(state.value), draft);
+                    self.push(array, From::Number(first(index)), draft);
                 }
             }
         }
         self.unknown_states(keeps_alike, draft);
+    }
+
+    /// What each state is before the first step, by the rule as it will be.
+    fn first_values(&self, draft: &Draft) -> impl Fn(usize) -> f64 + use<E> {
+        let model = &self.optimizer.model;
+        let group = model.params[self.param].group;
+        let new = draft.plan.groups.iter().find(|new| new.group == group);
+        let states =
+            new.map_or_else(|| model.rule_of(self.param).states(), |new| new.rule.states());
+        // What is kept beside a parameter starts at 0.
+        move |index| states.get(index).map_or(0.0, |state| state.value)
     }
 
     fn name(&self) -> &str {
