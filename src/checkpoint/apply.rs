@@ -1,15 +1,13 @@
 //! Changes an optimizer to what a plan says.
 
 use crate::checkpoint::contents::{SCALE_BYTES, range_bytes};
+use crate::checkpoint::draft::{From, NewGroup, NewScale, Plan, Values, Write};
 use crate::checkpoint::header::{Header, Tensor};
 use crate::checkpoint::input::{Input, PIECE_BYTES};
 use crate::checkpoint::numbers::{decode, decode_blocks, join_blocks, transpose};
-use crate::checkpoint::plan::Plan;
-use crate::checkpoint::settings::{NewGroup, NewScale};
-use crate::checkpoint::writes::{From, Values, Write};
 use crate::error::Error;
 use crate::layout::geometry::BLOCK;
-use crate::optimizer::transfer::{ArrayRange, stored_bytes};
+use crate::optimizer::{ArrayRange, stored_bytes};
 use crate::optimizer::{Engine, Optimizer};
 use crate::rule::Real;
 

@@ -4,8 +4,8 @@ use crate::checkpoint::contents::{Content, Data, Piece, Wanted, contents, header
 use crate::checkpoint::describe::describe;
 use crate::checkpoint::keys;
 use crate::error::Error;
-use crate::optimizer::transfer::{Fetched, Head, Wait};
 use crate::optimizer::{Engine, Optimizer};
+use crate::optimizer::{Fetched, Head, Wait};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Debug};
 use std::ops::Range;

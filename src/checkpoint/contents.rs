@@ -5,8 +5,8 @@ use crate::checkpoint::header::{Header, Tensor};
 use crate::checkpoint::keys;
 use crate::layout::geometry::BLOCK;
 use crate::model::{Codec, Model};
-use crate::optimizer::transfer::{ArrayRange, Head, stored_bytes};
 use crate::optimizer::{Array, Engine};
+use crate::optimizer::{ArrayRange, Head, stored_bytes};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 

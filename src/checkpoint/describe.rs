@@ -6,7 +6,7 @@ use crate::checkpoint::snapshot::{
 };
 use crate::control::{Control, NormType, Scale};
 use crate::model::{Group, Model};
-use crate::optimizer::transfer::Head;
+use crate::optimizer::Head;
 use crate::rule::{DynRule, Hyperparameter};
 use std::collections::BTreeMap;
 

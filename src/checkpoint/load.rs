@@ -2,10 +2,12 @@
 
 use crate::checkpoint::apply::apply;
 use crate::checkpoint::arrays::FoundArrays;
+use crate::checkpoint::draft::Plan;
 use crate::checkpoint::header::{Bounds, Header};
 use crate::checkpoint::input::{Input, ReadSeek};
 use crate::checkpoint::keys;
-use crate::checkpoint::plan::{Plan, Planner};
+use crate::checkpoint::options::Options;
+use crate::checkpoint::plan::Planner;
 use crate::checkpoint::told::Told;
 use crate::checkpoint::verify::verify;
 use crate::error::Error;
@@ -21,19 +23,6 @@ pub struct Load<'a, E: Engine> {
     options: Options,
     rename: Option<Box<dyn Fn(&str) -> String + 'a>>,
     progress: Option<Box<dyn FnMut(u64, u64) + 'a>>,
-}
-
-/// How strict loading is.
-#[derive(Debug, Default)]
-pub(super) struct Options {
-    pub allow_missing: bool,
-    pub allow_unexpected: bool,
-    pub keep_hyperparameters: bool,
-    pub convert: bool,
-    pub without_params: bool,
-    pub is_renamed: bool,
-    /// The sizes that matrices have in the file, by the optimizer's names.
-    pub transposed: BTreeMap<String, [usize; 2]>,
 }
 
 /// What was loaded.

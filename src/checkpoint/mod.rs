@@ -4,6 +4,7 @@ mod arrays;
 mod chunks;
 mod contents;
 mod describe;
+mod draft;
 mod dtype;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
@@ -13,6 +14,7 @@ mod keys;
 mod load;
 mod nearest;
 mod numbers;
+mod options;
 mod plan;
 mod save;
 mod settings;

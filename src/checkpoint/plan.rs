@@ -1,36 +1,20 @@
 //! Everything that loading a file would change, or all that speaks against it.
 
 use crate::checkpoint::arrays::{Found, FoundArrays, FoundParam};
+use crate::checkpoint::draft::{Draft, Plan, lacks};
 use crate::checkpoint::header::Header;
 use crate::checkpoint::input::Input;
 use crate::checkpoint::keys;
-use crate::checkpoint::load::Options;
 use crate::checkpoint::nearest::nearest;
 use crate::checkpoint::numbers;
-use crate::checkpoint::settings::{self, NewGroup, NewScale};
+use crate::checkpoint::options::Options;
+use crate::checkpoint::settings;
 use crate::checkpoint::told::Told;
-use crate::checkpoint::writes::{Write, Writes};
-use crate::control::Control;
+use crate::checkpoint::writes::Writes;
 use crate::error::Error;
-use crate::model::{MAX_STEPS, Model};
+use crate::model::MAX_STEPS;
 use crate::optimizer::{Engine, Optimizer};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What is to be changed.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub groups: Vec<NewGroup>,
-    pub writes: Vec<Write>,
-    /// Parameters with their steps and the scalars that go with them; `None` for those that the
-    /// rule computes.
-    pub counts: Vec<(usize, u64, Option<Vec<f64>>)>,
-    pub frozen: Vec<(usize, bool)>,
-    pub control: Option<Control>,
-    pub scale: Option<NewScale>,
-    pub loaded: Vec<String>,
-    pub missing: Vec<String>,
-    pub unexpected: Vec<String>,
-}
 
 /// What a plan is made of.
 pub(super) struct Planner<'a, E: Engine> {
@@ -38,13 +22,6 @@ pub(super) struct Planner<'a, E: Engine> {
     pub options: &'a Options,
     pub header: &'a Header,
     pub told: &'a Told,
-}
-
-/// A plan in the making, with what speaks against it.
-#[derive(Debug, Default)]
-pub(super) struct Draft {
-    pub plan: Plan,
-    pub problems: Vec<Error>,
 }
 
 /// The number in each small array.
@@ -260,21 +237,6 @@ impl<E: Engine> Planner<'_, E> {
             }
         }
         Some(scalars)
-    }
-}
-
-/// Refuses a parameter of which the file lacks something, unless that is allowed.
-pub(super) fn lacks(model: &Model, options: &Options, param: usize, what: &str, draft: &mut Draft) {
-    let name = model.name(param);
-    draft.plan.missing.push(keys::state(name, what));
-    if !options.allow_missing {
-        draft.problems.push(Error::parameter(
-            name,
-            format!("`{what}`, which {} keeps", model.rule_of(param).name()),
-            "a file that lacks it",
-            "Load what the same rule saved with the same options, or start such states anew by \
-             `allow_missing`",
-        ));
     }
 }
 

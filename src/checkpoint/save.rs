@@ -6,7 +6,7 @@ use crate::checkpoint::describe::describe;
 use crate::checkpoint::input::PIECE_BYTES;
 use crate::checkpoint::snapshot::Snapshot;
 use crate::error::Error;
-use crate::optimizer::transfer::Wait;
+use crate::optimizer::Wait;
 use crate::optimizer::{Engine, Optimizer};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};

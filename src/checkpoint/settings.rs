@@ -1,8 +1,8 @@
 //! Groups, control settings and loss scale: what a file says of them, held against an optimizer's.
 
 use crate::checkpoint::describe::norm_name;
-use crate::checkpoint::load::Options;
-use crate::checkpoint::plan::Draft;
+use crate::checkpoint::draft::{Draft, NewGroup, NewScale};
+use crate::checkpoint::options::Options;
 use crate::checkpoint::snapshot::{ControlSnapshot, HyperparameterValue, ScalerSnapshot, Snapshot};
 use crate::checkpoint::told::{Told, ToldGroup};
 use crate::control::{Control, GradScaler, Scale};
@@ -11,21 +11,6 @@ use crate::model::Model;
 use crate::optimizer::{Engine, Optimizer};
 use crate::rule::{DynRule, Hyperparameter};
 use std::collections::BTreeMap;
-
-/// A group's rule as the file has it.
-#[derive(Debug)]
-pub(super) struct NewGroup {
-    pub group: usize,
-    pub rule: Box<dyn DynRule>,
-    pub lr_multiplier: Option<f64>,
-}
-
-/// The loss scale as the file has it.
-#[derive(Debug)]
-pub(super) struct NewScale {
-    pub scaler: Option<GradScaler>,
-    pub scale: Scale,
-}
 
 /// The rules of all groups that have parameters in the file.
 pub(super) fn groups(model: &Model, told: &Told, options: &Options, draft: &mut Draft) {

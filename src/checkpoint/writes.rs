@@ -1,47 +1,16 @@
 //! Which of a parameter's arrays get what.
 
 use crate::checkpoint::arrays::{Found, FoundParam};
+use crate::checkpoint::draft::{Draft, From, Values, Write, lacks};
 use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::header::Header;
 use crate::checkpoint::keys;
-use crate::checkpoint::load::Options;
-use crate::checkpoint::plan::{Draft, lacks};
+use crate::checkpoint::options::Options;
 use crate::checkpoint::snapshot::{ParameterSnapshot, format_name, keeping_name, keeping_of};
 use crate::checkpoint::told::Told;
 use crate::error::Error;
 use crate::model::{Codec, Formats, Keeping};
 use crate::optimizer::{Array, Engine, Optimizer};
-
-/// An array that is set.
-#[derive(Debug)]
-pub(super) struct Write {
-    pub param: usize,
-    pub array: Array,
-    pub from: From,
-}
-
-/// Where its elements come from.
-#[derive(Debug)]
-pub(super) enum From {
-    /// An array of the file, as it is.
-    Raw(Found),
-    /// Numbers of an array of the file, to be decoded and stored anew.
-    Values(Values),
-    /// One number for all.
-    Number(f64),
-}
-
-/// Numbers of the file.
-#[derive(Debug)]
-pub(super) struct Values {
-    pub main: Found,
-    /// Whether elements of 8 bits have signs.
-    pub signed: bool,
-    /// What the file keeps beside a 16-bit parameter, to make one number of both.
-    pub kept: Option<(Found, Formats)>,
-    /// The sizes that the matrix has in the file.
-    pub transposed: Option<[usize; 2]>,
-}
 
 /// The writes of one parameter, in the making.
 pub(super) struct Writes<'a, E: Engine> {

@@ -5,7 +5,7 @@ use crate::cpu::{Cpu, stored::Stored};
 use crate::error::Error;
 use crate::model::Model;
 use crate::optimizer::Array;
-use crate::optimizer::transfer::{ArrayRange, Fetched, Head, Transfer, Wait};
+use crate::optimizer::{ArrayRange, Fetched, Head, Transfer, Wait};
 use crate::rule::Real;
 use std::future::{Ready, ready};
 

@@ -12,7 +12,7 @@ use crate::layout::placement::Span;
 use crate::layout::words::Words;
 use crate::model::{Model, Origin};
 use crate::optimizer::Array;
-use crate::optimizer::transfer::{ArrayRange, Fetched, Head, Transfer, Wait};
+use crate::optimizer::{ArrayRange, Fetched, Head, Transfer, Wait};
 use std::borrow::Cow;
 use std::sync::Arc;
 

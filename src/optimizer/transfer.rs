@@ -2,19 +2,9 @@
 
 use crate::control::Scale;
 use crate::error::Error;
-use crate::model::{Codec, Model};
-use crate::optimizer::{Array, Engine};
+use crate::model::Model;
+use crate::optimizer::arrays::{Array, ArrayRange};
 use std::future::Future;
-use std::ops::Range;
-
-/// Consecutive elements of one of a parameter's arrays, from the start of a block on.
-#[doc(hidden)]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArrayRange {
-    pub param: usize,
-    pub array: Array,
-    pub elements: Range<u64>,
-}
 
 /// What was fetched.
 #[doc(hidden)]
@@ -64,25 +54,4 @@ pub trait Transfer {
     fn flush(&mut self) -> Result<(), Error>;
     /// Sets the loss scale, and what goes with it.
     fn set_scale(&mut self, scale: Scale) -> Result<(), Error>;
-}
-
-impl Array {
-    /// How a parameter's array is coded.
-    pub(crate) fn codec(self, model: &Model, param: usize) -> Codec {
-        let formats = &model.params[param].formats;
-        match self {
-            Self::Param => formats.param,
-            Self::Grad => formats.grad,
-            Self::State(state) => formats.states.as_slice()[state],
-        }
-    }
-}
-
-/// Bytes that so many elements take in an engine: as coded, or in the engine's own type where that
-/// is f32.
-pub(crate) fn stored_bytes<E: Engine>(codec: Codec, elements: u64) -> u64 {
-    match codec {
-        Codec::F32 => elements * size_of::<E::Element>() as u64,
-        codec => codec.bytes(elements),
-    }
 }

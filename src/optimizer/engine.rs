@@ -1,0 +1,69 @@
+//! What differs between GPU and CPU: where elements are, and how a step goes through them.
+
+use crate::control::Control;
+use crate::error::Error;
+use crate::model::{Codec, Model};
+use crate::optimizer::arrays::Array;
+use crate::optimizer::transfer::Transfer;
+use crate::rule::Real;
+use std::fmt::Debug;
+
+/// Where an optimizer computes: [`Gpu`](crate::Gpu) or [`Cpu`](crate::Cpu). Sealed: these are all.
+pub trait Engine: Transfer + Debug + Sized + sealed::Sealed {
+    /// The type of elements on the host.
+    type Element: Real;
+    /// How a caller tells where it keeps a parameter and its gradient.
+    type Place: Debug;
+    /// What a builder hands over beside groups and settings.
+    #[doc(hidden)]
+    type Setup: Debug + Default;
+
+    /// Makes room for the groups and parameters from these indices on. If it fails, nothing has
+    /// changed.
+    #[doc(hidden)]
+    fn extend(
+        &mut self,
+        model: &Model,
+        control: &Control,
+        first_group: usize,
+        places: Vec<Option<Self::Place>>,
+    ) -> Result<(), Error>;
+    /// Tells that the next step is another: parameters were frozen, thawed, counted anew or moved
+    /// to other groups.
+    #[doc(hidden)]
+    fn changed(&mut self);
+    /// Refuses a parameter that is nowhere.
+    #[doc(hidden)]
+    fn check_place(&self, model: &Model, param: usize) -> Result<(), Error>;
+    /// Sets the elements of an array; their number was checked.
+    #[doc(hidden)]
+    fn write(
+        &mut self,
+        model: &Model,
+        param: usize,
+        array: Array,
+        values: &[Self::Element],
+    ) -> Result<(), Error>;
+    /// Sets the elements of a state as they are stored; the number of bytes was checked.
+    #[doc(hidden)]
+    fn write_bytes(
+        &mut self,
+        model: &Model,
+        param: usize,
+        state: usize,
+        bytes: &[u8],
+    ) -> Result<(), Error>;
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// Bytes that so many elements take in an engine: as coded, or in the engine's own type where that
+/// is f32.
+pub(crate) fn stored_bytes<E: Engine>(codec: Codec, elements: u64) -> u64 {
+    match codec {
+        Codec::F32 => elements * size_of::<E::Element>() as u64,
+        codec => codec.bytes(elements),
+    }
+}
