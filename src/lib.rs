@@ -148,10 +148,8 @@
 //!   states and step counts stay, and each parameter's count is its own.
 //! - **Statistics**: [`read_statistics`](Optimizer::read_statistics). A loop that skips every step
 //!   looks like one that trains: act on [`skipped_in_row`](Statistics::skipped_in_row).
-//! - **Checkpoints**: [`read_params`](Optimizer::read_params),
-//!   [`read_states`](Optimizer::read_states) and [`read_steps`](Optimizer::read_steps) read those
-//!   of all parameters in one submission each; `set_param`, `set_state` and `set_steps` restore
-//!   them.
+//! - **Checkpoints**: [`save`](optimizer::Optimizer::save) and [`load`](optimizer::Optimizer::load)
+//!   write and read one file, after which a run goes on to the bit; see [`checkpoint`].
 //!
 //! In a step gradients are unscaled and averaged, then tested, then clipped by the norm, then by
 //! value. What is not asked for is in no kernel. Clipping by value, averaging and zeroing take no
@@ -165,6 +163,7 @@
 //! # Features
 //!
 //! - `rayon` (default): [`CpuOptimizer::par_step`].
+//! - `checkpoint` (default): saving and loading.
 //! - `serde`: schedules serialise and deserialise.
 //!
 //! wgpu's backends are your choice: depend on `wgpu` with the ones you want. It is re-exported as

@@ -18,6 +18,7 @@
 //! come first.
 
 mod against;
+mod checkpoints;
 mod control;
 mod formats;
 mod growth;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     bench.part("around the step", 1.0, control::control);
     bench.part("formats", 1.0, formats::formats);
     bench.part("recording", 1.0, host::record);
+    bench.part("checkpoints", 1.0, checkpoints::checkpoints);
     bench.part("PyTorch on the CPU", 1.0, against::torch_on_cpu);
     bench.part("boundaries", 0.7, growth::boundaries);
     bench.part("growth", 0.7, growth::growth);

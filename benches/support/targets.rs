@@ -37,7 +37,8 @@ pub fn print(bench: &mut Bench) {
         }
         Device::Software => [by_hand, burn, formats].map(|targets| targets(&results)).concat(),
     };
-    let everywhere = [many_tensors(&results), host(&results), cpu(&results), growth(&results)];
+    let everywhere =
+        [many_tensors, host, checkpoints, cpu, growth].map(|targets| targets(&results));
     targets.extend(everywhere.concat());
     println!("\n{:<74} {:>9} {:>9}  ", "targets", "wanted", "found");
     for target in &targets {
@@ -250,6 +251,29 @@ fn formats_of_copy(results: &Results<'_>) -> Vec<Target> {
         Target::new(name, AtLeast(0.9), ratio)
     };
     FORMATS.map(target).to_vec()
+}
+
+fn checkpoints(results: &Results<'_>) -> Vec<Target> {
+    let of = |measure: &str, wanted, name: &str| {
+        let measured = |engine: &str| {
+            let measure = format!("{engine}: {measure}");
+            let found = results.of_shape(&measure, "1x16M");
+            Target::new(format!("adam, 1x16M, {engine}: {name}"), wanted, found)
+        };
+        ["GPU", "CPU"].map(measured).to_vec()
+    };
+    let speed = AtLeast(0.7);
+    [
+        of("save, of a plain write's speed", speed, "save, of a plain write's speed"),
+        of("load, of a plain read's speed", speed, "load, of a plain read's speed"),
+        of(
+            "load without checksum, of a plain read's speed",
+            speed,
+            "load without checksum, of a plain read's speed",
+        ),
+        of("memory of a save", AtMost(64.0), "MiB of memory beyond the model, to save"),
+    ]
+    .concat()
 }
 
 fn host(results: &Results<'_>) -> Vec<Target> {

@@ -1,6 +1,6 @@
 //! The rule's Rust side: everything that wgpu-optim needs to know about cautious Lion.
 
-use wgpu_optim::{Check, Error, Number, Real, Rule, Step, fields};
+use wgpu_optim::{Check, Error, Hyperparameter, Number, Real, Rule, Step, fields, hyperparameters};
 
 /// Lion that updates an element only where its direction agrees with the present gradient.
 ///
@@ -60,6 +60,10 @@ impl Rule for CautiousLion {
     }
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+    /// Checkpoints tell these by name.
+    fn hyperparameters(&mut self) -> Vec<(&'static str, Hyperparameter<'_>)> {
+        hyperparameters!(self, lr, betas)
     }
     fn validate(&self) -> Result<(), Error> {
         Check::new("CautiousLion")

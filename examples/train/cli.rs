@@ -63,6 +63,19 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     states: StateFormat,
 
+    /// File to save the run to: at the end of every epoch, and when it is stopped by Ctrl-C. For
+    /// one optimizer
+    #[arg(long, value_name = "PATH")]
+    pub save: Option<PathBuf>,
+
+    /// File to go on from, saved by a run with the same arguments
+    #[arg(long, value_name = "PATH")]
+    pub resume: Option<PathBuf>,
+
+    /// Stop after so many steps, as Ctrl-C would
+    #[arg(long, value_name = "STEPS", requires = "save")]
+    pub stop_after: Option<usize>,
+
     /// Run the optimizer's steps on the CPU, even if there is a GPU
     #[arg(long)]
     pub cpu: bool,
@@ -83,6 +96,18 @@ impl Args {
         match self.states {
             StateFormat::F32 => storage,
             StateFormat::Block8 => storage.states(Format::Block8),
+        }
+    }
+
+    /// Refuses what no single argument shows.
+    pub fn check(&self) -> Result<(), String> {
+        let is_saved = self.save.is_some() || self.resume.is_some();
+        match self.optimizers().as_slice() {
+            [_, _, ..] if is_saved => {
+                Err("a file has the run of one optimizer: choose one, as by --optimizer adamw"
+                    .into())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -179,6 +204,16 @@ mod tests {
         assert_eq!(optimizers(&[]), OptimizerName::value_variants());
         let twice = ["--optimizer", "sgd,adam", "--optimizer", "sgd"];
         assert_eq!(optimizers(&twice), [OptimizerName::Adam, OptimizerName::Sgd]);
+    }
+
+    #[test]
+    fn one_optimizer_is_saved() {
+        let check = |line: &[&str]| Args::parse_from([&["train"], line].concat()).check();
+        assert_eq!(check(&["--optimizer", "sgd,adam"]), Ok(()));
+        assert_eq!(check(&["--optimizer", "sgd", "--save", "a", "--resume", "a"]), Ok(()));
+        for option in ["--save", "--resume"] {
+            assert!(check(&[option, "a"]).unwrap_err().contains("--optimizer"));
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use crate::gpu::Gpu;
 use crate::network::Network;
+use std::path::Path;
+use wgpu_optim::checkpoint::{Loaded, Snapshot};
 use wgpu_optim::optimizer;
 use wgpu_optim::{CpuOptimizer, Error, GradScaler, Optimizer, Rule, Storage, wgpu};
 
@@ -75,6 +77,37 @@ impl Engine {
         Ok(Self::Gpu { gpu: gpu.clone(), optimizer: Box::new(optimizer) })
     }
 
+    /// Saves everything that decides how the run goes on, with entries of the caller's.
+    pub fn save(&mut self, path: &Path, entries: &[(&str, String)]) -> Result<(), Error> {
+        match self {
+            Self::Gpu { optimizer, .. } => save(optimizer, path, entries),
+            Self::Cpu { optimizer } => save(optimizer, path, entries),
+        }
+    }
+
+    /// Goes on from a file: its parameters, which the network gets, its status, and the caller's
+    /// entries.
+    pub fn load(&mut self, path: &Path, network: &mut Network) -> Result<(Status, Loaded), Error> {
+        match self {
+            Self::Gpu { optimizer, .. } => {
+                let loaded = optimizer.load().file(path)?;
+                for (name, mut tensor) in network.tensors_mut() {
+                    let values = optimizer.read_param(&name)?.wait()?;
+                    tensor.iter_mut().zip(values).for_each(|(value, new)| *value = new);
+                }
+                Ok((status(&optimizer.snapshot()?), loaded))
+            }
+            Self::Cpu { optimizer } => {
+                let loaded = optimizer.load().file(path)?;
+                for (name, mut tensor) in network.tensors_mut() {
+                    let values = optimizer.param(&name)?;
+                    tensor.iter_mut().zip(&values).for_each(|(value, new)| *value = *new);
+                }
+                Ok((status(&optimizer.snapshot()?), loaded))
+            }
+        }
+    }
+
     /// Bytes that parameters, gradients and states take, a parameter's element.
     pub fn bytes_per_element(&self) -> f64 {
         match self {
@@ -102,6 +135,21 @@ impl Engine {
             }
         }
     }
+}
+
+fn save<E: optimizer::Engine>(
+    optimizer: &mut optimizer::Optimizer<E>,
+    path: &Path,
+    entries: &[(&str, String)],
+) -> Result<(), Error> {
+    let save = entries.iter().fold(optimizer.save(), |save, (key, entry)| save.user(*key, entry));
+    save.file(path).map(drop)
+}
+
+/// What is known of a run that goes on.
+fn status(snapshot: &Snapshot) -> Status {
+    let loss_scale = snapshot.scaler.as_ref().map_or(1.0, |scaler| scaler.scale);
+    Status { grad_norm: 0.0, loss_scale, skipped: snapshot.skipped }
 }
 
 fn bytes_per_element<E: optimizer::Engine>(optimizer: &optimizer::Optimizer<E>) -> f64 {
@@ -167,6 +215,11 @@ impl Reference {
     /// Starts from the network's parameters.
     pub fn new(rule: impl Rule, network: &Network, control: &Control) -> Result<Self, Error> {
         Ok(Self(cpu_optimizer(rule, network, control)?))
+    }
+
+    /// Goes on from the same file as the engine.
+    pub fn load(&mut self, path: &Path) -> Result<(), Error> {
+        self.0.load().file(path).map(drop)
     }
 
     /// Takes one step with these gradients.

@@ -18,6 +18,7 @@ mod half;
 mod network;
 mod progress;
 mod random;
+mod run;
 mod table;
 mod training;
 
@@ -27,11 +28,13 @@ use digits::{CLASSES, Digits, PIXELS};
 use engine::Control;
 use gpu::Gpu;
 use random::Random;
+use run::Files;
 use std::error::Error;
 use std::io::{Write, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use table::power_of_2;
-use training::{Outcome, Training};
+use training::{Ending, Outcome, Training};
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -44,14 +47,33 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    args.check()?;
     chart::check_writable(&args.output)?;
     let training = prepare(args)?;
+    if args.save.is_some() {
+        run::listen()?;
+    }
     let mut outcomes = Vec::new();
     for name in args.optimizers() {
-        outcomes.push(training.run(name, args.lr.unwrap_or(name.default_lr()))?);
+        match training.run(name, args.lr.unwrap_or(name.default_lr()))? {
+            Ending::Finished(outcome) => outcomes.push(outcome),
+            Ending::Stopped(steps) => return stopped(args, steps),
+        }
     }
     chart::write(&args.output, &training, &outcomes)?;
     report(args, &training, &outcomes)
+}
+
+/// Says how to go on.
+fn stopped(args: &Args, steps: usize) -> Result<(), Box<dyn Error>> {
+    let path = args.save.as_deref().unwrap_or_else(|| Path::new(""));
+    let path = path.display();
+    writeln!(
+        stdout(),
+        "\nStopped after {steps} steps, which {path} has. To go on, repeat the command with \
+         --resume {path}"
+    )?;
+    Ok(())
 }
 
 /// Loads the data, finds a GPU, and prints a line about each.
@@ -75,7 +97,9 @@ fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
     )?;
     let gpu = find_gpu(args.cpu)?;
     let &Args { epochs, batch_size, seed, .. } = args;
-    Ok(Training { train, test, sizes, epochs, batch_size, seed, control, gpu })
+    let (save, resume) = (args.save.clone(), args.resume.clone());
+    let files = Files { save, resume, stop_after: args.stop_after };
+    Ok(Training { train, test, sizes, epochs, batch_size, seed, control, gpu, files })
 }
 
 /// The GPU to train on, if there is one; prints a line about it.

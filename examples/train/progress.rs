@@ -60,6 +60,16 @@ impl Progress {
             || steps.is_multiple_of(epochs_a_line * self.steps_per_epoch)
     }
 
+    /// A run that goes on has so many steps behind it.
+    pub fn go_on_from(&mut self, steps: usize) {
+        self.bar.set_position(steps as u64);
+    }
+
+    /// Leaves the bar as it is.
+    pub fn abandon(&self) {
+        self.bar.abandon();
+    }
+
     pub fn finish(&self) {
         self.bar.finish();
     }

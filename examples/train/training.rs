@@ -2,14 +2,16 @@
 
 use crate::cli::OptimizerName;
 use crate::digits::Digits;
-use crate::engine::{Control, Engine, Reference, Status};
+use crate::engine::{Control, Engine, Reference};
 use crate::gpu::Gpu;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::random::Random;
+use crate::run::{self, Files, Past};
+use std::error::Error;
 use std::time::{Duration, Instant};
 use wgpu_optim::schedule::{CosineAnnealing, Schedule};
-use wgpu_optim::{Adagrad, Adam, AdamW, Error, RMSprop, Rule, SGD};
+use wgpu_optim::{Adagrad, Adam, AdamW, RMSprop, Rule, SGD};
 
 /// What all trainings have in common: the same initial parameters and the same batches.
 pub struct Training {
@@ -23,6 +25,14 @@ pub struct Training {
     pub control: Control,
     /// Where the optimizer's steps run; `None` for the CPU.
     pub gpu: Option<Gpu>,
+    pub files: Files,
+}
+
+/// How a training ended.
+pub enum Ending {
+    Finished(Outcome),
+    /// By Ctrl-C, after so many steps.
+    Stopped(usize),
 }
 
 /// The results of a training with one optimizer.
@@ -61,7 +71,7 @@ impl Training {
     }
 
     /// Trains with an optimizer.
-    pub fn run(&self, name: OptimizerName, lr: f64) -> Result<Outcome, Error> {
+    pub fn run(&self, name: OptimizerName, lr: f64) -> Result<Ending, Box<dyn Error>> {
         match name {
             OptimizerName::Adam => self.run_rule(name, Adam { lr, ..Default::default() }),
             OptimizerName::AdamW => self.run_rule(name, AdamW { lr, ..Default::default() }),
@@ -73,22 +83,25 @@ impl Training {
         }
     }
 
-    fn run_rule(&self, name: OptimizerName, rule: impl Rule) -> Result<Outcome, Error> {
-        let lr = rule.lr();
+    fn run_rule(&self, name: OptimizerName, rule: impl Rule) -> Result<Ending, Box<dyn Error>> {
+        let peak = rule.lr();
         let mut random = Random::new(self.seed);
         let mut network = Network::new(&self.sizes, &mut random);
         let mut engine = Engine::new(rule.clone(), &network, &self.control, self.gpu.as_ref())?;
         let mut reference = Reference::new(rule, &network, &self.control)?;
-        let schedule = self.schedule(lr);
-        let mut status = Status::before_training(&self.control);
+        let schedule = self.schedule(peak);
+        let past = run::resume(self, (name, peak), &mut engine, &mut reference, &mut network)?;
+        let Past { mut status, mut losses } = past;
 
-        let progress = Progress::new(name.title(), self.epochs, self.steps_per_epoch());
+        let mut progress = Progress::new(name.title(), self.epochs, self.steps_per_epoch());
+        progress.go_on_from(losses.len());
         let mut order: Vec<usize> = (0..self.train.len()).collect();
-        let mut losses = Vec::new();
-        let mut elapsed = Duration::ZERO;
-        for _ in 0..self.epochs {
+        let (mut elapsed, first) = (Duration::ZERO, losses.len());
+        for epoch in 0..self.epochs {
             random.shuffle(&mut order);
-            for batch in order.chunks(self.batch_size) {
+            // Steps that a resumed run has behind it.
+            let done = losses.len().saturating_sub(epoch * self.steps_per_epoch());
+            for batch in order.chunks(self.batch_size).skip(done) {
                 let start = Instant::now();
                 let lr = schedule.lr(losses.len() as u64);
                 let batch = self.train.select(batch);
@@ -99,22 +112,28 @@ impl Training {
                 reference.step(lr, &gradients)?;
                 losses.push(loss);
                 progress.update(&losses, &status);
+                if run::is_stopped(&self.files, losses.len()) {
+                    run::save(self, (name, peak), &mut engine, &losses)?;
+                    progress.abandon();
+                    return Ok(Ending::Stopped(losses.len()));
+                }
             }
+            run::save(self, (name, peak), &mut engine, &losses)?;
         }
         progress.finish();
 
-        Ok(Outcome {
+        Ok(Ending::Finished(Outcome {
             name,
-            lr,
+            lr: peak,
             train_loss: network.loss(&self.train),
             test_accuracy: network.accuracy(&self.test),
             skipped: status.skipped,
             loss_scale: status.loss_scale,
             bytes_per_element: engine.bytes_per_element(),
-            steps_per_second: losses.len() as f64 / elapsed.as_secs_f64(),
+            steps_per_second: (losses.len() - first) as f64 / elapsed.as_secs_f64(),
             max_difference: reference.max_difference(&network)?,
             losses,
-        })
+        }))
     }
 }
 
@@ -126,7 +145,42 @@ mod tests {
     fn training(epochs: usize, batch_size: usize) -> Training {
         let (train, test) = Digits::load(&mut Random::new(0)).unwrap();
         let (sizes, control) = (vec![64, 16, 10], Control::new(1.0));
-        Training { train, test, sizes, epochs, batch_size, seed: 0, control, gpu: None }
+        let files = Files::default();
+        Training { train, test, sizes, epochs, batch_size, seed: 0, control, gpu: None, files }
+    }
+
+    fn finished(training: &Training, name: OptimizerName, lr: f64) -> Outcome {
+        match training.run(name, lr).unwrap() {
+            Ending::Finished(outcome) => outcome,
+            Ending::Stopped(steps) => panic!("stopped after {steps} steps"),
+        }
+    }
+
+    /// A run that was saved and goes on has the losses of one that was never stopped, on the CPU
+    /// and on the GPU.
+    #[test]
+    fn a_resumed_loss_curve_joins() {
+        let path = std::env::temp_dir().join(format!("train-{}.safetensors", std::process::id()));
+        let gpu = Gpu::open().expect("these tests need a GPU or a software driver");
+        for gpu in [None, Some(gpu)] {
+            let mut whole = training(4, 300);
+            whole.gpu = gpu;
+            let expected = finished(&whole, OptimizerName::AdamW, 0.01);
+            // Within the third epoch.
+            let stop_after = Some(2 * whole.steps_per_epoch() + 2);
+            whole.files = Files { save: Some(path.clone()), stop_after, ..Files::default() };
+            let ending = whole.run(OptimizerName::AdamW, 0.01).unwrap();
+            assert!(matches!(ending, Ending::Stopped(steps) if Some(steps) == stop_after));
+            whole.files = Files { resume: Some(path.clone()), ..Files::default() };
+            let resumed = finished(&whole, OptimizerName::AdamW, 0.01);
+            assert_eq!(resumed.losses, expected.losses);
+            assert_eq!(resumed.skipped, expected.skipped);
+            assert_eq!(resumed.test_accuracy, expected.test_accuracy);
+            whole.seed = 1;
+            let refused = whole.run(OptimizerName::AdamW, 0.01).err().unwrap().to_string();
+            assert!(refused.contains("seed 0") && refused.contains("seed 1"), "{refused}");
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
@@ -152,7 +206,7 @@ mod tests {
             let mut training = training(20, 50);
             training.sizes = vec![64, 128, 64, 10];
             training.control.storage = storage;
-            training.run(OptimizerName::AdamW, 0.003).unwrap()
+            finished(&training, OptimizerName::AdamW, 0.003)
         };
         let small = Storage::bf16(Rounding::Remainder).states(Format::Block8);
         let [full, small] = [Storage::f32(), small].map(outcome);
@@ -164,7 +218,7 @@ mod tests {
 
     #[test]
     fn training_skips_its_first_steps_and_then_learns() {
-        let outcome = training(4, 50).run(OptimizerName::Adam, 0.01).unwrap();
+        let outcome = finished(&training(4, 50), OptimizerName::Adam, 0.01);
         let skipped = outcome.skipped as usize;
         let init_scale = Control::new(1.0).scaler.init_scale;
         assert!(skipped > 0 && outcome.loss_scale < init_scale, "{skipped} skipped");

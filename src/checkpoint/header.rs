@@ -44,6 +44,13 @@ const LENGTH_BYTES: u64 = 8;
 /// What a header's length is a multiple of.
 const ALIGNMENT: usize = 8;
 
+impl Header {
+    /// The bytes of an array in the file.
+    pub fn range(&self, tensor: &Tensor) -> Range<u64> {
+        self.start + tensor.bytes.start..self.start + tensor.bytes.end
+    }
+}
+
 /// How much a reader takes of a header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {

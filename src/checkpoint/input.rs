@@ -1,9 +1,9 @@
 //! A checkpoint that is read: a file, or bytes.
 
-use crate::checkpoint::header::Tensor;
 use crate::error::Error;
 use std::fmt::Display;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 
 /// What is read, with a name for messages.
 pub(super) struct Input<'a> {
@@ -43,10 +43,10 @@ impl<'a> Input<'a> {
         Error::file(&self.name, expected, found, remedy)
     }
 
-    /// Reads a small array whole.
-    pub fn whole(&mut self, start: u64, tensor: &Tensor) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; (tensor.bytes.end - tensor.bytes.start) as usize];
-        self.read_at(start + tensor.bytes.start, &mut bytes)?;
+    /// Reads a range that was checked to be small.
+    pub fn whole(&mut self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        self.read_at(range.start, &mut bytes)?;
         Ok(bytes)
     }
 }

@@ -10,6 +10,7 @@ pub(super) struct Options {
     pub keep_hyperparameters: bool,
     pub convert: bool,
     pub without_params: bool,
+    pub skip_checksum: bool,
     pub is_renamed: bool,
     /// The sizes that matrices have in the file, by the optimizer's names.
     pub transposed: BTreeMap<String, [usize; 2]>,

@@ -75,7 +75,7 @@ impl<E: Engine> Planner<'_, E> {
             for (_, found) in param.states.iter().filter(|(state, _)| is_number(state)) {
                 let tensor = &self.header.tensors[found.tensor];
                 if tensor.shape.is_empty() {
-                    numbers.insert(found.tensor, input.whole(self.header.start, tensor)?);
+                    numbers.insert(found.tensor, input.whole(self.header.range(tensor))?);
                 }
             }
         }
@@ -170,9 +170,8 @@ impl<E: Engine> Planner<'_, E> {
         };
         let scalars = self.scalars(param, found, numbers, is_new, draft);
         draft.plan.counts.push((param, steps, scalars));
-        if let Some(snapshot) = &self.told.snapshot {
-            let is_frozen = snapshot.frozen.iter().any(|frozen| frozen == name);
-            draft.plan.frozen.push((param, is_frozen));
+        if !self.told.is_foreign() {
+            draft.plan.frozen.push((param, self.told.frozen.contains(name)));
         }
         let is_new = is_new || !(has_step || !found.states.is_empty());
         let Self { optimizer, options, header, told } = *self;

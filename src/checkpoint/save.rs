@@ -3,6 +3,8 @@
 use crate::checkpoint::chunks::Chunks;
 use crate::checkpoint::contents::Wanted;
 use crate::checkpoint::describe::describe;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::checkpoint::file::AtomicFile;
 use crate::checkpoint::input::PIECE_BYTES;
 use crate::checkpoint::snapshot::Snapshot;
 use crate::error::Error;
@@ -133,7 +135,7 @@ impl<'a, E: Engine> Save<'a, E> {
     /// As [`Self::bytes`]; or the file cannot be written.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn file(self, path: impl AsRef<std::path::Path>) -> Result<u64, Error> {
-        let mut file = super::file::AtomicFile::create(path.as_ref())?;
+        let mut file = AtomicFile::create(path.as_ref())?;
         let bytes = self.each(|chunk| file.write(chunk))?;
         file.finish()?;
         Ok(bytes)

@@ -3,12 +3,12 @@
 use crate::checkpoint::input::Input;
 use crate::checkpoint::keys;
 use crate::checkpoint::snapshot::{
-    GroupSnapshot, HyperparameterValue, ScalerSnapshot, Snapshot, VERSION,
+    GroupSnapshot, HyperparameterValue, ParameterSnapshot, ScalerSnapshot, Snapshot, VERSION,
 };
 use crate::error::Error;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a file tells.
 #[derive(Debug, Default)]
@@ -17,6 +17,10 @@ pub(super) struct Told {
     pub groups: Option<Vec<ToldGroup>>,
     /// What only files of ours have.
     pub snapshot: Option<Snapshot>,
+    /// Where the snapshot has each parameter.
+    parameters: BTreeMap<String, usize>,
+    /// The parameters that are frozen there.
+    pub frozen: BTreeSet<String>,
     pub scaler: Option<ScalerSnapshot>,
 }
 
@@ -61,13 +65,13 @@ impl Told {
             Some(text) => Self::of_snapshot(text, input)?,
             None => Self::of_torch(metadata, input)?,
         };
-        let rename_all = |names: &mut Vec<String>| {
-            names.iter_mut().for_each(|name| *name = rename(name));
-        };
-        told.groups.iter_mut().flatten().for_each(|group| rename_all(&mut group.params));
-        if let Some(snapshot) = &mut told.snapshot {
-            rename_all(&mut snapshot.frozen);
-            snapshot.parameters.iter_mut().for_each(|param| param.name = rename(&param.name));
+        for name in told.groups.iter_mut().flatten().flat_map(|group| &mut group.params) {
+            *name = rename(name);
+        }
+        if let Some(snapshot) = &told.snapshot {
+            let names = snapshot.parameters.iter().map(|param| rename(&param.name));
+            told.parameters = names.zip(0..).collect();
+            told.frozen = snapshot.frozen.iter().map(|name| rename(name)).collect();
         }
         Ok(told)
     }
@@ -89,7 +93,8 @@ impl Told {
             params: group.params.clone(),
         };
         let groups = Some(snapshot.groups.iter().map(group).collect());
-        Ok(Self { groups, scaler: snapshot.scaler.clone(), snapshot: Some(snapshot) })
+        let scaler = snapshot.scaler.clone();
+        Ok(Self { groups, scaler, snapshot: Some(snapshot), ..Self::default() })
     }
 
     fn of_torch(metadata: &BTreeMap<String, String>, input: &Input<'_>) -> Result<Self, Error> {
@@ -109,7 +114,12 @@ impl Told {
         // That of a scaler that is switched off is empty.
         let scaler = metadata.get(keys::SCALER).filter(|text| text.trim() != "{}");
         let scaler = scaler.map(|text| json(text, keys::SCALER, input)).transpose()?;
-        Ok(Self { groups, scaler, snapshot: None })
+        Ok(Self { groups, scaler, ..Self::default() })
+    }
+
+    /// How the file's optimizer stored a parameter, by the name that it has here.
+    pub fn parameter(&self, name: &str) -> Option<&ParameterSnapshot> {
+        self.snapshot.as_ref()?.parameters.get(*self.parameters.get(name)?)
     }
 
     /// Whether the file is none of ours: it has what PyTorch keeps, and no more.

@@ -13,7 +13,7 @@ pub(super) fn verify(
 ) -> Result<(), Error> {
     let Some(checksum) = checksum else { return Ok(()) };
     let (tensors, own) = (&header.tensors, &header.tensors[checksum]);
-    let sums = input.whole(header.start, own)?;
+    let sums = input.whole(header.range(own))?;
     if checksum + 1 != tensors.len() || sums.len() != 4 * checksum {
         let expected = "a checksum at the file's end, 4 bytes for each array before it";
         return Err(input.refused(expected, format!("one of {} bytes", sums.len())));

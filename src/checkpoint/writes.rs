@@ -79,8 +79,7 @@ impl<E: Engine> Writes<'_, E> {
 
     /// How the file's optimizer stored the parameter, if it tells.
     fn snapshot(&self) -> Option<&ParameterSnapshot> {
-        let snapshot = self.told.snapshot.as_ref()?;
-        snapshot.parameters.iter().find(|param| param.name == self.name())
+        self.told.parameter(self.name())
     }
 
     fn push(&self, array: Array, from: From, draft: &mut Draft) {

@@ -104,6 +104,9 @@ fn inline_modules(code: &str) -> Vec<std::ops::Range<usize>> {
         .collect()
 }
 
+/// The macros that are exported.
+const MACROS: [&str; 2] = ["fields", "hyperparameters"];
+
 /// The module, or what is in it, that a path names; `None` if it is none of this crate's. The path
 /// stands in a module so deep within its file.
 fn resolved(
@@ -116,8 +119,8 @@ fn resolved(
     let supers = path.iter().take_while(|segment| *segment == "super").count();
     let (base, rest) = match path.first()?.as_str() {
         // A macro that is exported is found at the root, and is in the file of its name.
-        "crate" if path.get(1).is_some_and(|name| name == "fields") => {
-            return Some(vec!["rule".into(), "fields".into()]);
+        "crate" if path.get(1).is_some_and(|name| MACROS.contains(&name.as_str())) => {
+            return Some(vec!["rule".into(), path[1].clone()]);
         }
         "crate" => (Module::new(), &path[1..]),
         "super" => {

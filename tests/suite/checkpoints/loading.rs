@@ -90,6 +90,21 @@ fn parameters_are_left_to_others() {
     assert_ne!(other.param("w").expect("there").to_vec(), [7.0, 8.0]);
 }
 
+/// A damaged number is loaded where nobody compares checksums, and seen otherwise.
+#[test]
+fn checksums_are_compared_unless_told_otherwise() {
+    let mut optimizer = trained(&[("w", vec![2])]);
+    let mut saved = optimizer.save().bytes().expect("saved");
+    let header = u64::from_le_bytes(saved[..8].try_into().expect("8 bytes")) as usize;
+    // The step count comes first, then the parameter.
+    let param = optimizer.param("w").expect("there")[0];
+    assert_eq!(saved[8 + header + 4..][..4], param.to_le_bytes());
+    saved[8 + header + 4] ^= 1;
+    assert!(optimizer.load().bytes(&saved).expect_err("damaged").to_string().contains("CRC-32"));
+    optimizer.load().skip_checksum().bytes(&saved).expect("loaded");
+    assert_eq!(optimizer.param("w").expect("there")[0].to_bits(), param.to_bits() ^ 1);
+}
+
 /// A group that gathers parameters with different hyperparameters has none of its own to take.
 #[test]
 fn groups_that_contradict_are_refused() {
