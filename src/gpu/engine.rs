@@ -15,7 +15,7 @@ use crate::gpu::uploads::Uploads;
 use crate::gpu::write::{check_write, write};
 use crate::gpu::zeroing::{Zeroing, frozen};
 use crate::layout::formats::WORD_BYTES;
-use crate::layout::geometry::{BLOCK, Exchange, Transport};
+use crate::layout::geometry::{BLOCK, Exchange, MANY_NARROW, Transport};
 use crate::layout::kernels::{Class, Kernels};
 use crate::layout::pages::{Pages, Slots, check_slot};
 use crate::layout::placement::{self, Layout, ParamSpec, Placement, Span};
@@ -167,12 +167,16 @@ impl Gpu {
         let caller = (0..model.params.len()).any(|param| self.layout.places(param).is_some());
         let vec4 = self.compiler.best(Transport::Vec4);
         let exchange = self.compiler.exchange;
+        let short = (0..model.params.len()).filter(|&param| self.layout.is_short(param)).count();
+        let narrow = short >= MANY_NARROW && !control.statistics;
         let mut sums = control.decides();
         for kernel in 0..self.kernels.len() {
             let rule = self.kernels.rule(model, kernel);
             for pass in rule.passes() {
                 for (_, class) in self.kernels.classes().filter(|(of, _)| *of == kernel) {
-                    let variants = Variants { formats: class.formats, caller, control, exchange };
+                    let formats = class.formats;
+                    let narrow = narrow && !formats.has_blocks();
+                    let variants = Variants { formats, caller, control, exchange, narrow };
                     for of_rule in variants.of(pass, vec4) {
                         self.compiler.rule(kernel, of_rule, rule)?;
                     }
@@ -314,12 +318,14 @@ struct Variants<'a> {
     caller: bool,
     control: &'a Control,
     exchange: Exchange,
+    /// Whether many parameters are very short.
+    narrow: bool,
 }
 
 impl Variants<'_> {
     /// The kernels of a rule's pass.
     fn of(&self, pass: Pass, vec4: Transport) -> Vec<RuleKernel> {
-        let Self { formats, caller, control, exchange } = *self;
+        let Self { formats, caller, control, exchange, narrow } = *self;
         let (extras, clamp) = (Extras::of(control, exchange), control.clip_value.is_some());
         let mut kernels = Vec::new();
         for transport in transports(&formats, caller, vec4) {
@@ -332,14 +338,17 @@ impl Variants<'_> {
                     Pass::Update => {
                         // The arena has parameters and gradients in buffers of their own.
                         let shared = if caller { &[false, true][..] } else { &[false] };
-                        let update = |&shared| RuleKernel::Update {
-                            transport,
-                            slots,
-                            shared,
-                            extras,
-                            formats,
-                        };
-                        kernels.extend(shared.iter().map(update));
+                        let narrow = if narrow { &[false, true][..] } else { &[false] };
+                        kernels.extend(shared.iter().flat_map(|&shared| {
+                            narrow.iter().map(move |&narrow| RuleKernel::Update {
+                                transport,
+                                slots,
+                                shared,
+                                extras,
+                                formats,
+                                narrow,
+                            })
+                        }));
                     }
                 }
             }

@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::layout::formats::WORD_BYTES;
+use crate::layout::geometry::NARROW;
 use crate::layout::kernels::Class;
 use crate::layout::limits::Limits;
 pub use crate::layout::spans::{BufferId, Span};
@@ -176,6 +177,13 @@ impl Layout {
     /// A parameter's class.
     pub fn class(&self, param: usize) -> Class {
         self.specs[param].class
+    }
+
+    /// Whether a parameter is so short that few threads update it, if there are many such: elements
+    /// of 8 bits are the work of a whole block.
+    pub(crate) fn is_short(&self, param: usize) -> bool {
+        let ParamSpec { len, class, .. } = &self.specs[param];
+        (1..=NARROW).contains(len) && !class.formats.has_blocks()
     }
 
     /// Moves a parameter to these places of the caller's; where it was before, if that was the

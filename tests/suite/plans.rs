@@ -4,7 +4,7 @@
 use crate::common::limits::DEFAULTS;
 use proptest::prelude::*;
 use std::collections::HashMap;
-use wgpu_optim::internals::geometry::{BLOCK, Transport};
+use wgpu_optim::internals::geometry::{BLOCK, THREADS_PER_BLOCK, Transport};
 use wgpu_optim::internals::kernels::Class;
 use wgpu_optim::internals::limits::Limits;
 use wgpu_optim::internals::pages::Slot;
@@ -149,7 +149,8 @@ proptest! {
                     prop_assert!(offset + size <= size_of(dispatch, window.buffer, codec));
                 }
             }
-            let [x, y] = dispatch.grid.map(u64::from);
+            prop_assert!(!dispatch.narrow, "so few short parameters need no dispatch more");
+            let [x, y] = dispatch.grid(THREADS_PER_BLOCK, &limits).map(u64::from);
             prop_assert!(x.max(y) <= limits.max_compute_workgroups_per_dimension);
             prop_assert!(x * y * 4 >= dispatch.blocks());
             for (piece, first, live, at) in blocks_of(dispatch) {
@@ -231,6 +232,5 @@ fn a_grid_beyond_65_535_workgroups_has_rows() {
     let layout = Layout::new(&limits).with(&arena(len), |_| 0, 1).expect("laid out");
     let dispatches = plan(&layout, &[FIRST], &limits);
     assert_eq!(dispatches.len(), 1);
-    let [x, y] = dispatches[0].grid;
-    assert_eq!([x, y], [65_535, 6]);
+    assert_eq!(dispatches[0].grid(THREADS_PER_BLOCK, &limits), [65_535, 6]);
 }

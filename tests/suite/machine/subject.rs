@@ -123,9 +123,7 @@ impl Subject {
             _ => Gpu::default(),
         };
         let around = AROUND[random.next() as usize % AROUND.len()];
-        // Lion steps by a sign, which no bound tells from its opposite where terms cancel.
-        let mut all = rules::all();
-        all.retain(|rule| rule.name() != "lion");
+        let all = rules::all();
         let first = random.next() as usize % all.len();
         let second = (first + 1 + random.next() as usize % (all.len() - 1)) % all.len();
         let rules = [&all[first], &all[second]].map(|rule| {
@@ -510,8 +508,13 @@ impl Subject {
         if self.twins.single.is_frozen(name.as_str()).expect("known") {
             assert!(found == in_f32, "{name} is frozen");
         }
-        bounds::check(&format!("{name} in f32"), formats, before, &found, &in_f32);
-        bounds::check(&format!("{name} in f64"), formats, before, &found, &in_f64);
+        let group = self.optimizer.param_info(name.as_str()).expect("known").group;
+        let rule = self.optimizer.rule(group).expect("known");
+        let opposite = if rule.name() == "lion" { 2.0 * rule.lr() } else { 0.0 };
+        for (precision, twin) in [("f32", &in_f32), ("f64", &in_f64)] {
+            let label = format!("{name} in {precision}");
+            bounds::check_signed(&label, formats, before, [&found, twin], opposite);
+        }
         self.twins.follow(name, states, &found);
     }
 
