@@ -110,7 +110,8 @@ fn dispatches(lens: &[usize], formats: Formats) -> Vec<Dispatch> {
         places: None,
     };
     let specs: Vec<_> = lens.iter().enumerate().map(spec).collect();
-    let layout = Layout::new(&DEFAULTS).with(&specs, |_| 0, 1).expect("laid out");
+    let mut layout = Layout::new(&DEFAULTS);
+    layout.extend(specs, |_| 0, 1).expect("laid out");
     plan(&layout, &vec![Some(Slot { kernel: 0, page: 0, index: 0 }); lens.len()], &DEFAULTS)
 }
 

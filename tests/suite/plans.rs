@@ -120,10 +120,10 @@ proptest! {
         // Built with some parameters, to which others are added twice.
         let cut = |at: usize| at.min(specs.len());
         let [first, second] = [cuts.0.min(cuts.1), cuts.0.max(cuts.1)].map(cut);
-        let layout = [&specs[..first], &specs[first..second], &specs[second..]].into_iter().fold(
-            Layout::new(&limits),
-            |layout, specs| layout.with(specs, |buffer| sizes[buffer], 15).expect("disjoint"),
-        );
+        let mut layout = Layout::new(&limits);
+        for specs in [&specs[..first], &specs[first..second], &specs[second..]] {
+            layout.extend(specs.to_vec(), |buffer| sizes[buffer], 15).expect("disjoint");
+        }
         let slots: Vec<_> = model.iter().map(slot).collect();
         let dispatches = plan(&layout, &slots, &limits);
         let size_of = |dispatch: &Dispatch, buffer: BufferId, codec: Codec| match buffer {
@@ -199,10 +199,13 @@ proptest! {
 /// The only slot of the only page of the only kernel.
 const FIRST: Option<Slot> = Some(Slot { kernel: 0, page: 0, index: 0 });
 
-/// One spec in the arena.
-fn arena(len: u64) -> Vec<ParamSpec> {
+/// One parameter in the arena.
+fn laid_out(limits: &Limits, len: u64) -> Layout {
     let class = Class { index: 0, formats: formats()[0] };
-    vec![ParamSpec { name: "w".into(), len, kernel: 0, class, places: None }]
+    let spec = ParamSpec { name: "w".into(), len, kernel: 0, class, places: None };
+    let mut layout = Layout::new(limits);
+    layout.extend(vec![spec], |_| 0, 1).expect("laid out");
+    layout
 }
 
 /// A billion elements on a device with default limits: several windows in several buffers, none of
@@ -210,7 +213,7 @@ fn arena(len: u64) -> Vec<ParamSpec> {
 #[test]
 fn a_billion_elements_take_windows_and_buffers() {
     let len = 1 << 30;
-    let layout = Layout::new(&DEFAULTS).with(&arena(len), |_| 0, 1).expect("laid out");
+    let layout = laid_out(&DEFAULTS, len);
     assert_eq!(layout.arena, vec![(64 << 20, [Codec::F32; 2]); 16]);
     let dispatches = plan(&layout, &[FIRST], &DEFAULTS);
     assert!(dispatches.iter().all(|d| d.transport == Transport::Vec4));
@@ -229,7 +232,7 @@ fn a_grid_beyond_65_535_workgroups_has_rows() {
         ..DEFAULTS
     };
     let len = 400_000_000;
-    let layout = Layout::new(&limits).with(&arena(len), |_| 0, 1).expect("laid out");
+    let layout = laid_out(&limits, len);
     let dispatches = plan(&layout, &[FIRST], &limits);
     assert_eq!(dispatches.len(), 1);
     assert_eq!(dispatches[0].grid(THREADS_PER_BLOCK, &limits), [65_535, 6]);
