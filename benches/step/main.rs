@@ -22,6 +22,7 @@ mod control;
 mod formats;
 mod growth;
 mod host;
+mod many;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     bench.part("around the step", 1.0, control::control);
     bench.part("formats", 1.0, formats::formats);
     bench.part("recording", 1.0, host::record);
+    bench.part("very many tensors", 1.0, many::many);
     bench.part("PyTorch on the CPU", 1.0, against::torch_on_cpu);
     bench.part("boundaries", 0.7, growth::boundaries);
     bench.part("growth", 0.7, growth::growth);
