@@ -2,7 +2,7 @@
 
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
-use wgpu_optim::{Adam, DynRule, Format, Optimizer, Param, Rprop, Storage, wgpu};
+use wgpu_optim::{Adam, DynRule, Format, Optimizer, Param, Rounding, Rprop, Storage, wgpu};
 
 const GROUPS: usize = 251;
 
@@ -160,8 +160,11 @@ fn refused_groups_leave_no_trace() {
         Param::new(name, len).buffers((&buffer, param), (&buffer, grad))
     };
     let eight = Storage::f32().states(Format::Block8).min_block8(0);
+    // With statistics it binds as many storage buffers as there may be; a master is one more.
+    let rule = Adam { amsgrad: true, ..Default::default() };
+    let master = Storage::bf16(Rounding::Master);
     let made = |is_refused: bool| {
-        let builder = Optimizer::builder();
+        let builder = Optimizer::builder().statistics();
         let mut optimizer = builder.build(&gpu.device, &gpu.queue).expect("built");
         for group in 0..40 {
             let [param, grad] = [256 * group, 256 * group + 128];
@@ -171,11 +174,14 @@ fn refused_groups_leave_no_trace() {
                 optimizer.add_group(Rprop::default(), new).expect_err("it overlaps itself");
                 let last = if group > 0 { 256 * group - 4 } else { 1 << 20 };
                 let new = [at("free", 1, [256 * 50, 256 * 51]), at("taken", 1, [256 * 52, last])];
-                optimizer.add_group(Adam::default(), new).expect_err("taken, or outside");
+                optimizer.add_group(rule, new).expect_err("taken, or outside");
+                // Refused when all are laid out.
+                let kept = Param::new("kept", 5).storage(master.clone());
+                optimizer.add_group(rule, [Param::new("new", 700), kept]).expect_err("9 buffers");
             }
             let own = Param::new(name(group as usize), 300);
             let new = [at(&format!("caller {group}"), 32, [param, grad]), own];
-            optimizer.add_group(Adam::default(), new).expect("added");
+            optimizer.add_group(rule, new).expect("added");
         }
         let offset = |group| optimizer.param(name(group)).expect("known")[0].offset();
         let offsets: Vec<_> = (0..40).map(offset).collect();
