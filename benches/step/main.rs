@@ -23,6 +23,7 @@ mod control;
 mod formats;
 mod growth;
 mod host;
+mod many;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     bench.part("formats", 1.0, formats::formats);
     bench.part("recording", 1.0, host::record);
     bench.part("checkpoints", 1.0, checkpoints::checkpoints);
+    bench.part("very many tensors", 1.0, many::many);
     bench.part("PyTorch on the CPU", 1.0, against::torch_on_cpu);
     bench.part("boundaries", 0.7, growth::boundaries);
     bench.part("growth", 0.7, growth::growth);

@@ -17,6 +17,7 @@ pub fn update_kernel() -> Result<String, Error> {
         shared: false,
         extras: Extras::default(),
         formats: Formats::f32(1),
+        narrow: false,
     };
     Ok(rule_kernel(&RULE, kernel, &Limits::from(&wgpu::Limits::default()))?.text)
 }

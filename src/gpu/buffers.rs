@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// Every buffer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Buffers {
     pub caller: CallerBuffers,
     params: Vec<wgpu::Buffer>,
@@ -17,9 +17,25 @@ pub(super) struct Buffers {
     states: Vec<Vec<Vec<wgpu::Buffer>>>,
 }
 
+/// How many buffers of the optimizer's own there were, to go back to.
+#[derive(Debug)]
+pub(super) struct Mark {
+    arrays: [usize; 2],
+    /// By class and state.
+    states: Vec<Vec<usize>>,
+}
+
+impl Mark {
+    /// Whether the state had the buffer of this index.
+    fn has(&self, of: StateOf, shard: usize) -> bool {
+        let shards = self.states.get(of.class).and_then(|states| states.get(of.state));
+        shards.is_some_and(|&shards| shard < shards)
+    }
+}
+
 /// The caller's buffers, each once, by the index that [`BufferId::Caller`] has. An index stays
 /// while some parameter uses it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct CallerBuffers {
     /// Each with how many arrays are in it.
     known: Vec<Option<(wgpu::Buffer, usize)>>,
@@ -192,6 +208,25 @@ const ARRAY_USAGES: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
     .union(wgpu::BufferUsages::COPY_DST);
 
 impl Buffers {
+    /// How many there are now.
+    pub fn mark(&self) -> Mark {
+        let states = |states: &Vec<Vec<_>>| states.iter().map(Vec::len).collect();
+        let states = self.states.iter().map(states).collect();
+        Mark { arrays: [self.params.len(), self.grads.len()], states }
+    }
+
+    /// Gives up those that were made since.
+    pub fn undo(&mut self, mark: &Mark) {
+        let [params, grads] = mark.arrays;
+        self.params.truncate(params);
+        self.grads.truncate(grads);
+        self.states.truncate(mark.states.len());
+        for (states, mark) in self.states.iter_mut().zip(&mark.states) {
+            states.truncate(mark.len());
+            states.iter_mut().zip(mark).for_each(|(shards, &mark)| shards.truncate(mark));
+        }
+    }
+
     /// Creates what the layout has and these buffers have not yet: more of the arena and of the
     /// states. To be called within an error scope.
     pub fn extend(
@@ -255,7 +290,7 @@ impl Buffers {
         queue: &wgpu::Queue,
         layout: &Layout,
         model: &Model,
-        (first_param, before): (usize, &Self),
+        (first_param, before): (usize, &Mark),
     ) {
         for param in first_param..model.params.len() {
             let Class { index: class, formats } = layout.class(param);
@@ -263,7 +298,9 @@ impl Buffers {
             for (state, (array, codec)) in arrays.filter(|(_, (array, _))| array.value != 0.0) {
                 let of = StateOf { class, state };
                 for span in &layout.params[param].states {
-                    let Some(buffer) = before.get(span.buffer, of) else { continue };
+                    let old = |id| matches!(id, BufferId::States(n) if before.has(of, n));
+                    let id = Some(span.buffer).filter(|&id| old(id));
+                    let Some(buffer) = id.and_then(|id| self.get(id, of)) else { continue };
                     fill(codec, span, array.value as f32, |offset, bytes| {
                         queue.write_buffer(buffer, offset, bytes);
                     });
@@ -307,6 +344,10 @@ impl State<'_> {
     /// The state's new buffers, all elements at the value they have before the first step. (What is
     /// kept beside parameters is 0, as they are.)
     fn create(&self) -> Vec<wgpu::Buffer> {
+        let sizes = &self.layout.states[self.class][self.first..];
+        if sizes.is_empty() {
+            return Vec::new();
+        }
         let value = |group: &Group| {
             group.rule.states().get(self.index).map_or(0.0, |state| state.value as f32)
         };
@@ -317,7 +358,7 @@ impl State<'_> {
             .collect();
         let filled = members.iter().any(|&param| of_param(param) != 0.0);
         let label = format!("wgpu-optim {}", self.name);
-        let buffers: Vec<_> = self.layout.states[self.class][self.first..]
+        let buffers: Vec<_> = sizes
             .iter()
             .map(|&len| create(self.device, &label, self.codec.bytes(len), filled))
             .collect();

@@ -9,13 +9,13 @@ use crate::gpu::decision::Decision;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::tables::Tables;
 use crate::gpu::uploads::Bound;
-use crate::layout::geometry::{Exchange, THREADS_PER_BLOCK, blocks_per_workgroup};
+use crate::layout::geometry::{Exchange, NARROW_THREADS, THREADS_PER_BLOCK};
 use crate::layout::kernels::Kernels;
 use crate::layout::limits::need;
 use crate::layout::pages::Pages;
 use crate::layout::phases::{Asked, Phase, Summed, Work, phases};
 use crate::layout::plan::{Dispatch, Window};
-use crate::layout::sums::Reduction;
+use crate::layout::sums::{Level, Reduction};
 use crate::model::{Codec, Formats, Model};
 use crate::rule::{DynRule, Pass};
 use crate::shader::{CHANGED_SUMS, Extras, Fixed, Resource, RuleKernel, SumOf, update_exchange};
@@ -58,10 +58,11 @@ struct Sums {
     levels: Vec<wgpu::Buffer>,
 }
 
-/// How partial sums are added up, and each level's rows.
+/// How partial sums are added up, and each level's rows and runs.
 struct Levels {
     reduction: Reduction,
     rows: Tables,
+    runs: Tables,
 }
 
 /// Makes commands, phase by phase.
@@ -90,8 +91,12 @@ impl Inputs<'_> {
         let beside = Beside::new(self.dispatches, reduction.as_ref());
         let blocks = Blocks::new(compiler, self.dispatches, beside, key)?;
         let levels = reduction.map(|reduction| {
-            let rows = Tables::new(&compiler.device, &reduction.levels);
-            Levels { reduction, rows }
+            let tables = |of: fn(&Level) -> &[[u32; 2]]| {
+                let tables: Vec<_> = reduction.levels.iter().map(of).collect();
+                Tables::new(&compiler.device, &tables)
+            };
+            let (rows, runs) = (tables(|level| &level.rows), tables(|level| &level.runs));
+            Levels { reduction, rows, runs }
         });
         let count = levels.as_ref().map_or(0, |levels| levels.reduction.levels.len());
         let asked = Asked { decides, statistics: self.control.statistics };
@@ -154,7 +159,8 @@ impl CommandBuilder<'_> {
         let grads = self.window(dispatch.windows[1], StateOf::default(), codec)?;
         operands.push((Resource::Grads, grads));
         operands.push((Resource::Partials, self.partials(Summed::Measures)?));
-        let grid = self.grid(dispatch, self.compiler.exchange.threads_to_measure());
+        let threads = self.compiler.exchange.threads_to_measure();
+        let grid = dispatch.grid(threads, &self.compiler.limits);
         self.compiler.ready(key, &operands, Bound::Nothing, grid)
     }
 
@@ -211,7 +217,8 @@ impl CommandBuilder<'_> {
             }
             Pass::Update => {
                 let (shared, extras) = (dispatch.shared(), Extras::of(control, exchange));
-                RuleKernel::Update { transport, slots, shared, extras, formats }
+                let narrow = dispatch.narrow && sums.is_none();
+                RuleKernel::Update { transport, slots, shared, extras, formats, narrow }
             }
         };
         let key = self.compiler.rule(kernel, of_rule, self.inputs.rule(kernel))?;
@@ -227,13 +234,13 @@ impl CommandBuilder<'_> {
             Pass::Sum => exchange,
             Pass::Update => update_exchange(&formats, exchange),
         };
-        let threads = if sums.is_some() { exchange.threads_to_sum() } else { THREADS_PER_BLOCK };
-        self.compiler.ready(key, &operands, page, self.grid(dispatch, threads))
-    }
-
-    /// The grid of a dispatch's blocks, where so many threads share a block.
-    fn grid(&self, dispatch: &Dispatch, threads: u64) -> [u32; 2] {
-        self.compiler.limits.grid(dispatch.blocks().div_ceil(blocks_per_workgroup(threads)))
+        let threads = match (sums, dispatch.narrow) {
+            (Some(_), _) => exchange.threads_to_sum(),
+            (None, true) => NARROW_THREADS,
+            (None, false) => THREADS_PER_BLOCK,
+        };
+        let grid = dispatch.grid(threads, &self.compiler.limits);
+        self.compiler.ready(key, &operands, page, grid)
     }
 
     /// The tables of a dispatch's blocks.
@@ -292,12 +299,13 @@ impl CommandBuilder<'_> {
         let reason = format!("{name} take {} bytes for every 256 elements", of.bytes());
         let needed = reduction.partials * of.bytes();
         need("max_storage_buffer_binding_size", limits.bound_buffer(), needed, reason)?;
-        let rows = reduction.levels.iter().map(Vec::len).max().unwrap_or(0) as u64;
+        let workgroups = reduction.levels.iter().map(|level| level.runs.len() as u64).max();
         let side = limits.max_compute_workgroups_per_dimension;
         let reason = "partial sums of so many tensors are added up".to_owned();
-        need("max_compute_workgroups_per_dimension", side * side, rows, reason)?;
+        let needed = workgroups.unwrap_or(0);
+        need("max_compute_workgroups_per_dimension", side * side, needed, reason)?;
 
-        let entries = reduction.levels.iter().map(|rows| rows.len() as u64);
+        let entries = reduction.levels.iter().map(|level| level.rows.len() as u64);
         let counts = std::iter::once(reduction.partials).chain(entries);
         // Where nothing takes part no kernel writes an entry: a buffer of its own stays 0.
         let none = format!("no {name}");
@@ -324,17 +332,18 @@ impl CommandBuilder<'_> {
         let of = self.sums(summed)?.of;
         let key = self.compiler.fixed(Fixed::AddUp(of))?;
         let levels = self.levels.as_ref().ok_or_else(|| missing("sums"))?;
-        let rows = levels.reduction.levels[level].len() as u64;
-        if rows == 0 {
+        let workgroups = levels.reduction.levels[level].runs.len() as u64;
+        if workgroups == 0 {
             return Ok(None);
         }
         let buffers = &self.sums(summed)?.levels;
         let operands = vec![
             (Resource::Rows, levels.rows.binding(level)),
+            (Resource::Runs, levels.runs.binding(level)),
             (Resource::Parts, buffers[level].as_entire_buffer_binding()),
             (Resource::Sums, buffers[level + 1].as_entire_buffer_binding()),
         ];
-        let grid = self.compiler.limits.grid(rows);
+        let grid = self.compiler.limits.grid(workgroups);
         self.compiler.ready(key, &operands, Bound::Nothing, grid).map(Some)
     }
 

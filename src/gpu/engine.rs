@@ -15,10 +15,10 @@ use crate::gpu::uploads::Uploads;
 use crate::gpu::write::{check_write, write};
 use crate::gpu::zeroing::{Zeroing, frozen};
 use crate::layout::formats::WORD_BYTES;
-use crate::layout::geometry::{BLOCK, Exchange, Transport};
+use crate::layout::geometry::{BLOCK, Exchange, MANY_NARROW, Transport};
 use crate::layout::kernels::{Class, Kernels};
 use crate::layout::pages::{Pages, Slots, check_slot};
-use crate::layout::placement::{self, Layout, ParamSpec, Placement, Span};
+use crate::layout::placement::{self, Layout, ParamSpec, Placement, Span, Totals};
 use crate::layout::plan::plan;
 use crate::model::{Codec, Formats, Member, Model};
 use crate::optimizer::{Array, Engine, sealed::Sealed};
@@ -168,17 +168,19 @@ impl Gpu {
     /// Compiles every kernel that steps of these groups can come to need, whatever is frozen,
     /// thawed, moved or set between them.
     pub(super) fn compile(&mut self, model: &Model, control: &Control) -> Result<(), Error> {
-        let elements: u64 = model.params.iter().map(|param| param.len as u64).sum();
+        let Totals { elements, short, has_callers: caller } = self.layout.totals();
         let least_blocks = elements / BLOCK + model.params.len() as u64;
-        let caller = (0..model.params.len()).any(|param| self.layout.places(param).is_some());
         let vec4 = self.compiler.best(Transport::Vec4);
         let exchange = self.compiler.exchange;
+        let narrow = short >= MANY_NARROW && !control.statistics;
         let mut sums = control.decides();
         for kernel in 0..self.kernels.len() {
             let rule = self.kernels.rule(model, kernel);
             for pass in rule.passes() {
                 for (_, class) in self.kernels.classes().filter(|(of, _)| *of == kernel) {
-                    let variants = Variants { formats: class.formats, caller, control, exchange };
+                    let formats = class.formats;
+                    let narrow = narrow && !formats.has_blocks();
+                    let variants = Variants { formats, caller, control, exchange, narrow };
                     for of_rule in variants.of(pass, vec4) {
                         self.compiler.rule(kernel, of_rule, rule)?;
                     }
@@ -256,15 +258,49 @@ impl Gpu {
         }
     }
 
-    /// Lays out parameters and creates what is new.
+    /// Lays out the parameters that are new, and creates what they need. The others cost nothing
+    /// but the room that is left for more. If it fails, nothing has changed.
     fn grow(
         &mut self,
         model: &Model,
         control: &Control,
         places: &[Option<[placement::Place; 2]>],
     ) -> Result<(), Error> {
+        let (kernels, layout) = (self.kernels.mark(), self.layout.mark());
+        let buffers = self.buffers.mark();
+        let laid_out = self.lay_out(model, places);
+        let compiled = laid_out.and_then(|()| self.compile(model, control));
         let first = model.params.len() - places.len();
-        let mut kernels = self.kernels.clone();
+        let grown = compiled.and_then(|()| {
+            guarded(&self.device, "creating states", || {
+                self.buffers.extend(&self.device, &self.layout, model, &self.kernels);
+                self.buffers.fill_room(&self.queue, &self.layout, model, (first, &buffers));
+            })
+        });
+        let grown = grown.map_err(|error| match error {
+            Error::OutOfMemory { during, .. } => {
+                Error::OutOfMemory { during, needed: self.buffers.needs(model, &self.kernels) }
+            }
+            error => error,
+        });
+        if grown.is_err() {
+            self.buffers.undo(&buffers);
+            self.kernels.undo(kernels);
+            self.layout.undo(layout);
+            // Another rule may be the next to have such an index.
+            self.compiler.forget_rules(self.kernels.len());
+        }
+        grown
+    }
+
+    /// Finds kernels and places for the parameters that are new.
+    fn lay_out(
+        &mut self,
+        model: &Model,
+        places: &[Option<[placement::Place; 2]>],
+    ) -> Result<(), Error> {
+        let first = model.params.len() - places.len();
+        let Self { kernels, layout, .. } = self;
         kernels.extend(model);
         let of_param = |index: usize| ParamSpec {
             name: model.name(index).to_owned(),
@@ -277,32 +313,7 @@ impl Gpu {
         let sizes = |buffer| self.buffers.caller.size(buffer);
         let limits = self.compiler.limits;
         kernels.classes().try_for_each(|(_, class)| limits.check_formats(&class.formats))?;
-        let layout = self.layout.with(&specs, sizes, kernels.classes().len())?;
-        let mut buffers = self.buffers.clone();
-        let old_kernels = std::mem::replace(&mut self.kernels, kernels);
-        let old_layout = std::mem::replace(&mut self.layout, layout);
-        let compiled = self.compile(model, control);
-        let grown = compiled.and_then(|()| {
-            guarded(&self.device, "creating states", || {
-                buffers.extend(&self.device, &self.layout, model, &self.kernels);
-                buffers.fill_room(&self.queue, &self.layout, model, (first, &self.buffers));
-            })
-        });
-        let grown = grown.map_err(|error| match error {
-            Error::OutOfMemory { during, .. } => {
-                Error::OutOfMemory { during, needed: buffers.needs(model, &self.kernels) }
-            }
-            error => error,
-        });
-        match grown {
-            Ok(()) => self.buffers = buffers,
-            Err(_) => {
-                (self.kernels, self.layout) = (old_kernels, old_layout);
-                // Another rule may be the next to have such an index.
-                self.compiler.forget_rules(self.kernels.len());
-            }
-        }
-        grown
+        layout.extend(specs, sizes, kernels.classes().len())
     }
 }
 
@@ -320,12 +331,14 @@ struct Variants<'a> {
     caller: bool,
     control: &'a Control,
     exchange: Exchange,
+    /// Whether many parameters are very short.
+    narrow: bool,
 }
 
 impl Variants<'_> {
     /// The kernels of a rule's pass.
     fn of(&self, pass: Pass, vec4: Transport) -> Vec<RuleKernel> {
-        let Self { formats, caller, control, exchange } = *self;
+        let Self { formats, caller, control, exchange, narrow } = *self;
         let (extras, clamp) = (Extras::of(control, exchange), control.clip_value.is_some());
         let mut kernels = Vec::new();
         for transport in transports(&formats, caller, vec4) {
@@ -338,14 +351,17 @@ impl Variants<'_> {
                     Pass::Update => {
                         // The arena has parameters and gradients in buffers of their own.
                         let shared = if caller { &[false, true][..] } else { &[false] };
-                        let update = |&shared| RuleKernel::Update {
-                            transport,
-                            slots,
-                            shared,
-                            extras,
-                            formats,
-                        };
-                        kernels.extend(shared.iter().map(update));
+                        let narrow = if narrow { &[false, true][..] } else { &[false] };
+                        kernels.extend(shared.iter().flat_map(|&shared| {
+                            narrow.iter().map(move |&narrow| RuleKernel::Update {
+                                transport,
+                                slots,
+                                shared,
+                                extras,
+                                formats,
+                                narrow,
+                            })
+                        }));
                     }
                 }
             }

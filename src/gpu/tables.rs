@@ -9,15 +9,15 @@ pub(super) struct Tables {
 
 impl Tables {
     /// To be called within an error scope.
-    pub fn new<T: bytemuck::NoUninit>(device: &wgpu::Device, tables: &[Vec<T>]) -> Self {
+    pub fn new<T: bytemuck::NoUninit>(device: &wgpu::Device, tables: &[impl AsRef<[T]>]) -> Self {
         let limits = device.limits();
-        let bytes = tables.iter().map(|table| size_of_val(table.as_slice()) as u64);
+        let bytes = tables.iter().map(|table| size_of_val(table.as_ref()) as u64);
         let alignment = limits.min_storage_buffer_offset_alignment.into();
         let (places, sizes) = packed(bytes, alignment, limits.max_buffer_size);
         let create = |&size: &u64| create(device, "wgpu-optim table", size, true);
         let buffers: Vec<_> = sizes.iter().map(create).collect();
         for (table, &(buffer, start, size)) in tables.iter().zip(&places) {
-            fill(buffers[buffer].slice(start..start + size), table);
+            fill(buffers[buffer].slice(start..start + size), table.as_ref());
         }
         buffers.iter().for_each(wgpu::Buffer::unmap);
         Self { buffers, places }

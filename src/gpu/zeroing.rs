@@ -8,6 +8,7 @@ use crate::gpu::blocks::{Beside, Blocks};
 use crate::gpu::buffers::{Buffers, StateOf};
 use crate::gpu::compile::{Compiler, Recorded};
 use crate::gpu::uploads::Bound;
+use crate::layout::geometry::THREADS_PER_BLOCK;
 use crate::layout::limits::Limits;
 use crate::layout::pages::Slot;
 use crate::layout::placement::Layout;
@@ -57,7 +58,8 @@ impl Zeroing {
                 size: wgpu::BufferSize::new(size),
             };
             let operands = vec![(Resource::Table, blocks.rows(index)), (Resource::Grads, grads)];
-            recorded.push(compiler.ready(key, &operands, Bound::Nothing, dispatch.grid)?);
+            let grid = dispatch.grid(THREADS_PER_BLOCK, &compiler.limits);
+            recorded.push(compiler.ready(key, &operands, Bound::Nothing, grid)?);
         }
         Ok(Self { writes, recorded })
     }

@@ -19,6 +19,16 @@ pub const THREADS_PER_BLOCK: u64 = BLOCK / ELEMENTS_PER_THREAD;
 /// Blocks that a workgroup updates.
 pub const BLOCKS_PER_WORKGROUP: u64 = blocks_per_workgroup(THREADS_PER_BLOCK);
 
+/// Threads that update a block of a narrow dispatch, whose parameters are all so short that most
+/// threads of a whole block would have nothing to do.
+pub const NARROW_THREADS: u64 = 4;
+
+/// The most elements of a parameter in a narrow dispatch.
+pub const NARROW: u64 = NARROW_THREADS * ELEMENTS_PER_THREAD;
+
+/// As many parameters must be so short for a narrow dispatch: fewer cost less than a dispatch more.
+pub const MANY_NARROW: usize = 4096;
+
 /// Blocks of a workgroup where so many threads share a block.
 pub const fn blocks_per_workgroup(threads: u64) -> u64 {
     WORKGROUP_SIZE / threads
@@ -60,6 +70,9 @@ impl Exchange {
 
 /// The most partial sums that one workgroup of the kernel that adds them up takes.
 pub const SUM_LENGTH: u64 = 4 * WORKGROUP_SIZE;
+
+/// The most of them that one thread of it adds up alone.
+pub const SHORT_SUM: u64 = 8;
 
 /// The most entries that the gather kernel writes, one for each thread of the deciding kernel.
 pub const MAX_GATHERED: u64 = WORKGROUP_SIZE;

@@ -14,7 +14,7 @@ pub struct Class {
 }
 
 /// The kernels of an optimizer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Kernels {
     /// Each class: its kernel, and how arrays are stored.
     classes: Vec<(usize, Formats)>,
@@ -26,7 +26,34 @@ pub(crate) struct Kernels {
     of_group: Vec<usize>,
 }
 
+/// How much there was of everything, to go back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    classes: usize,
+    params: usize,
+    first: usize,
+    groups: usize,
+}
+
 impl Kernels {
+    /// What there is now.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            classes: self.classes.len(),
+            params: self.of_param.len(),
+            first: self.first.len(),
+            groups: self.of_group.len(),
+        }
+    }
+
+    /// Goes back to what there was, as if nothing had been added since.
+    pub fn undo(&mut self, mark: Mark) {
+        self.classes.truncate(mark.classes);
+        self.of_param.truncate(mark.params);
+        self.first.truncate(mark.first);
+        self.of_group.truncate(mark.groups);
+    }
+
     /// Finds kernels for the groups, and classes for the parameters, that have none yet.
     pub fn extend(&mut self, model: &Model) {
         for index in self.of_group.len()..model.groups.len() {

@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::layout::formats::WORD_BYTES;
+use crate::layout::geometry::NARROW;
 use crate::layout::kernels::Class;
 use crate::layout::limits::Limits;
 pub use crate::layout::spans::{BufferId, Span};
@@ -68,8 +69,34 @@ pub struct Layout {
     states_use: Vec<Vec<Use>>,
     /// Blocks that a buffer of the optimizer's own holds.
     buffer_blocks: u64,
-    /// Memory for [`Self::check_overlaps`].
+    /// What of the caller's buffers is taken, in order.
     taken: Vec<Taken>,
+    /// Whether that has the present places, rather than those before some moved.
+    is_current: bool,
+    totals: Totals,
+}
+
+/// What of all parameters is asked for again with every one that is added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Elements.
+    pub elements: u64,
+    /// Parameters that are very short.
+    pub short: usize,
+    /// Whether the caller keeps some parameters, or did.
+    pub has_callers: bool,
+}
+
+/// What there was before parameters were added, to go back to.
+#[derive(Debug)]
+pub struct Mark {
+    params: usize,
+    arena: usize,
+    /// Of each class.
+    states: Vec<usize>,
+    arena_use: Vec<Use>,
+    states_use: Vec<Vec<Use>>,
+    totals: Totals,
 }
 
 /// A range of bytes of one of the caller's buffers, and whose it is.
@@ -94,56 +121,100 @@ impl Layout {
     /// Of no parameters, in buffers of at most so many blocks.
     fn in_buffers_of(buffer_blocks: u64) -> Self {
         let (params, arena, states, specs, taken) = Default::default();
-        let (arena_use, states_use) = Default::default();
-        Self { params, arena, states, specs, arena_use, states_use, buffer_blocks, taken }
+        let (arena_use, states_use, totals) = Default::default();
+        Self {
+            params,
+            arena,
+            states,
+            specs,
+            arena_use,
+            states_use,
+            buffer_blocks,
+            taken,
+            is_current: true,
+            totals,
+        }
     }
 
-    /// The layout with more parameters. Their arrays are in the caller's buffers, of these sizes in
-    /// bytes, in room that the optimizer's own have left, or in new ones.
+    /// What there is now.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            params: self.params.len(),
+            arena: self.arena.len(),
+            states: self.states.iter().map(Vec::len).collect(),
+            arena_use: self.arena_use.clone(),
+            states_use: self.states_use.clone(),
+            totals: self.totals,
+        }
+    }
+
+    /// Goes back to what there was, as if nothing had been added since.
+    pub fn undo(&mut self, mark: Mark) {
+        self.params.truncate(mark.params);
+        self.specs.truncate(mark.params);
+        self.arena.truncate(mark.arena);
+        self.states.truncate(mark.states.len());
+        self.states.iter_mut().zip(mark.states).for_each(|(sizes, mark)| sizes.truncate(mark));
+        (self.arena_use, self.states_use) = (mark.arena_use, mark.states_use);
+        self.totals = mark.totals;
+        self.is_current = false;
+    }
+
+    /// What is known of all parameters.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Adds parameters, at a cost that depends on these alone. Their arrays are in the caller's
+    /// buffers, of these sizes in bytes, in room that the optimizer's own have left, or in new
+    /// ones. After an error [`Self::undo`] is to follow.
     ///
     /// # Errors
     /// A place that is misaligned, reaches past its buffer, or overlaps another; or more elements
     /// than [`MAX_ELEMENTS`].
-    pub fn with(
-        &self,
-        specs: &[ParamSpec],
+    pub fn extend(
+        &mut self,
+        specs: Vec<ParamSpec>,
         buffer_sizes: impl Fn(usize) -> u64,
         classes: usize,
-    ) -> Result<Self, Error> {
-        let mut layout = self.clone();
-        layout.specs.extend_from_slice(specs);
-        check_total(&layout.specs)?;
-        for spec in specs {
+    ) -> Result<(), Error> {
+        for spec in &specs {
+            self.totals.add(spec)?;
             spec.places.map_or(Ok(()), |places| check_places(spec, places, &buffer_sizes))?;
         }
-        layout.check_overlaps()?;
         let first = self.params.len();
-        layout.params.extend(specs.iter().map(at_places));
-        layout.extend_arena(first);
+        self.params.extend(specs.iter().map(at_places));
+        self.specs.extend(specs);
+        self.take_places(first)?;
+        self.extend_arena(first);
+        self.extend_states(first, classes);
+        Ok(())
+    }
 
+    /// Packs the states of the parameters from this index on.
+    fn extend_states(&mut self, first: usize, classes: usize) {
         // States are in the order in which dispatches go through them.
-        let mut order: Vec<_> = (first..layout.specs.len()).collect();
-        order.retain(|&param| layout.specs[param].len > 0);
-        order.sort_by_key(|&param| layout.place(param));
-        layout.states.resize(classes.max(self.states.len()), Vec::new());
-        layout.states_use.resize(layout.states.len(), Vec::new());
+        let mut order: Vec<_> = (first..self.specs.len()).collect();
+        order.retain(|&param| self.specs[param].len > 0);
+        order.sort_by_key(|&param| self.place(param));
+        self.states.resize(classes.max(self.states.len()), Vec::new());
+        self.states_use.resize(self.states.len(), Vec::new());
         let (grows, most) = (first > 0, self.buffer_blocks);
-        let buffers = layout.states.iter().zip(&layout.states_use);
+        let buffers = self.states.iter().zip(&self.states_use);
         let all = |(sizes, uses): (&Vec<u64>, &Vec<Use>)| {
             let existing = sizes.iter().copied().zip(uses.iter().copied()).enumerate();
             Packer::new((most, grows), sizes.len(), existing)
         };
         let mut packers: Vec<_> = buffers.map(all).collect();
         for param in order {
-            let spec = &layout.specs[param];
+            let spec = &self.specs[param];
             let packer = &mut packers[spec.class.index];
-            layout.params[param].states = packer.pack(spec.len, BufferId::States);
+            self.params[param].states = packer.pack(spec.len, BufferId::States);
         }
-        let buffers = layout.states.iter_mut().zip(&mut layout.states_use);
+        let buffers = self.states.iter_mut().zip(&mut self.states_use);
         for ((sizes, uses), packer) in buffers.zip(packers) {
             packer.finish(uses, |size| sizes.push(size));
         }
-        Ok(layout)
     }
 
     /// Packs the parameters from this index on that the caller does not keep, those that are stored
@@ -178,6 +249,12 @@ impl Layout {
         self.specs[param].class
     }
 
+    /// Whether a parameter is so short that few threads update it, if there are many such: elements
+    /// of 8 bits are the work of a whole block.
+    pub(crate) fn is_short(&self, param: usize) -> bool {
+        self.specs[param].is_short()
+    }
+
     /// Moves a parameter to these places of the caller's; where it was before, if that was the
     /// caller's too. [`Self::check_overlaps`] is to follow.
     ///
@@ -190,6 +267,7 @@ impl Layout {
         buffer_sizes: impl Fn(usize) -> u64,
     ) -> Result<Option<[Place; 2]>, Error> {
         check_places(&self.specs[param], places, buffer_sizes)?;
+        self.is_current = false;
         let old = self.specs[param].places.replace(places);
         set_spans(&mut self.params[param], places, &self.specs[param]);
         Ok(old)
@@ -198,6 +276,7 @@ impl Layout {
     /// Takes a parameter from its place; only its states stay where they are. Its old places, if
     /// they were the caller's.
     pub fn remove(&mut self, param: usize) -> Option<[Place; 2]> {
+        self.is_current = false;
         self.params[param].params.clear();
         self.params[param].grads.clear();
         self.specs[param].places.take()
@@ -242,33 +321,100 @@ impl Layout {
     pub fn check_overlaps(&mut self) -> Result<(), Error> {
         let Self { specs, taken, .. } = self;
         taken.clear();
-        for (param, spec) in specs.iter().enumerate().filter(|(_, spec)| spec.len > 0) {
-            for (array, place) in spec.places.iter().flatten().enumerate() {
-                let Place { buffer, offset: start } = *place;
-                let end = start + spec.codec(array).bytes(spec.len);
-                taken.push(Taken { buffer, start, end, param, array });
-            }
+        taken.extend(specs.iter().enumerate().flat_map(|(param, spec)| spec.takes(param)));
+        taken.sort_unstable_by_key(Taken::start);
+        taken.windows(2).try_for_each(|pair| check_pair(specs, pair[0], pair[1]))?;
+        self.is_current = true;
+        Ok(())
+    }
+
+    /// Refuses places of the parameters from this index on that overlap others. What is known of
+    /// all others is used, where they are many more.
+    fn take_places(&mut self, first: usize) -> Result<(), Error> {
+        let Self { specs, taken, is_current, .. } = self;
+        let new = || (first..).zip(&specs[first..]).flat_map(|(param, spec)| spec.takes(param));
+        match new().count() {
+            0 => return Ok(()),
+            count if *is_current && count < taken.len() / FEW => {}
+            _ => return self.check_overlaps(),
         }
-        taken.sort_unstable_by_key(|taken| (taken.buffer, taken.start));
-        let overlap = taken.windows(2).find_map(|pair| match *pair {
-            [a, b] if a.buffer == b.buffer && b.start < a.end => Some((a, b)),
-            _ => None,
-        });
-        let Some((first, next)) = overlap else { return Ok(()) };
-        let owner = Owner { name: &specs[first.param].name, array: ARRAYS[first.array] };
+        for range in new() {
+            let at = taken.partition_point(|other| other.start() < range.start());
+            if let Some(&before) = at.checked_sub(1).and_then(|before| taken.get(before)) {
+                check_pair(specs, before, range)?;
+            }
+            if let Some(&after) = taken.get(at) {
+                check_pair(specs, range, after)?;
+            }
+            taken.insert(at, range);
+        }
+        Ok(())
+    }
+}
+
+/// Ranges are inserted among others one by one if they are fewer than one in so many; else all are
+/// sorted.
+const FEW: usize = 8;
+
+impl Taken {
+    /// What ranges are sorted by.
+    fn start(&self) -> (usize, u64) {
+        (self.buffer, self.start)
+    }
+}
+
+/// Refuses two neighbours among the ranges if they overlap.
+fn check_pair(specs: &[ParamSpec], first: Taken, next: Taken) -> Result<(), Error> {
+    if first.buffer != next.buffer || first.end <= next.start {
+        return Ok(());
+    }
+    let owner = Owner { name: &specs[first.param].name, array: ARRAYS[first.array] };
+    Err(Error::parameter(
+        &specs[next.param].name,
+        format!("a range of the {} of its own", ARRAYS[next.array]),
+        format!(
+            "bytes {} to {} of a buffer in which {owner} ends at byte {}",
+            next.start, next.end, first.end
+        ),
+        "Give parameters and gradients disjoint ranges",
+    ))
+}
+
+impl Totals {
+    /// Counts one more parameter. Refuses a model that no memory holds, before anything is sized by
+    /// it.
+    fn add(&mut self, spec: &ParamSpec) -> Result<(), Error> {
+        self.elements = self.elements.saturating_add(spec.len);
+        self.short += usize::from(spec.is_short());
+        self.has_callers |= spec.places.is_some();
+        if self.elements <= MAX_ELEMENTS {
+            return Ok(());
+        }
+        let total = self.elements;
         Err(Error::parameter(
-            &specs[next.param].name,
-            format!("a range of the {} of its own", ARRAYS[next.array]),
-            format!(
-                "bytes {} to {} of a buffer in which {owner} ends at byte {}",
-                next.start, next.end, first.end
-            ),
-            "Give parameters and gradients disjoint ranges",
+            &spec.name,
+            format!("at most {MAX_ELEMENTS} elements in an optimizer"),
+            format!("{total} elements up to and with this parameter's {}", spec.len),
+            "Correct the length, or divide the model among devices",
         ))
     }
 }
 
 impl ParamSpec {
+    /// Whether it is so short that few threads update it, if there are many such.
+    fn is_short(&self) -> bool {
+        (1..=NARROW).contains(&self.len) && !self.class.formats.has_blocks()
+    }
+
+    /// What it takes of the caller's buffers, as the parameter of this index.
+    fn takes(&self, param: usize) -> impl Iterator<Item = Taken> + '_ {
+        let places = self.places.iter().flatten().filter(|_| self.len > 0).enumerate();
+        places.map(move |(array, &Place { buffer, offset: start })| {
+            let end = start + self.codec(array).bytes(self.len);
+            Taken { buffer, start, end, param, array }
+        })
+    }
+
     /// How the parameter is stored, or its gradient.
     fn codec(&self, array: usize) -> Codec {
         let formats = &self.class.formats;
@@ -314,23 +460,6 @@ impl Display for Owner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the {} of `{}`", self.array, self.name)
     }
-}
-
-/// Refuses a model that no memory holds, before anything is sized by it.
-fn check_total(specs: &[ParamSpec]) -> Result<(), Error> {
-    let mut total = 0u64;
-    for spec in specs {
-        total = total.saturating_add(spec.len);
-        if total > MAX_ELEMENTS {
-            return Err(Error::parameter(
-                &spec.name,
-                format!("at most {MAX_ELEMENTS} elements in an optimizer"),
-                format!("{total} elements up to and with this parameter's {}", spec.len),
-                "Correct the length, or divide the model among devices",
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Checks a parameter's places against their buffers.
@@ -386,7 +515,9 @@ mod tests {
     }
 
     fn laid_out(specs: &[ParamSpec], sizes: &[u64], buffer_blocks: u64) -> Result<Layout, Error> {
-        Layout::in_buffers_of(buffer_blocks).with(specs, |buffer| sizes[buffer], 1)
+        let mut layout = Layout::in_buffers_of(buffer_blocks);
+        layout.extend(specs.to_vec(), |buffer| sizes[buffer], 1)?;
+        Ok(layout)
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The layout, cut into dispatches that fit a device's limits.
 
 use crate::layout::formats::WORD_BYTES;
-use crate::layout::geometry::{BLOCK, BLOCKS_PER_WORKGROUP, ELEMENTS_PER_THREAD, Transport};
+use crate::layout::geometry::{
+    BLOCK, ELEMENTS_PER_THREAD, MANY_NARROW, Transport, blocks_per_workgroup,
+};
 use crate::layout::kernels::Class;
 use crate::layout::limits::Limits;
 use crate::layout::pages::Slot;
@@ -109,8 +111,8 @@ pub struct Dispatch {
     pub windows: [Window; 3],
     /// The pieces, each of whole blocks but for its last.
     pub pieces: Vec<Piece>,
-    /// Workgroups in x and y.
-    pub grid: [u32; 2],
+    /// Whether all pieces are so short that few threads update a block.
+    pub narrow: bool,
 }
 
 impl Dispatch {
@@ -122,6 +124,11 @@ impl Dispatch {
     /// Blocks in all.
     pub fn blocks(&self) -> u64 {
         self.pieces.iter().map(Piece::blocks).sum()
+    }
+
+    /// Workgroups in x and y, where so many threads share a block.
+    pub fn grid(&self, threads: u64, limits: &Limits) -> [u32; 2] {
+        limits.grid(self.blocks().div_ceil(blocks_per_workgroup(threads)))
     }
 
     /// The dispatch's pieces as the table's writers take them, where the table of its blocks starts
@@ -178,13 +185,20 @@ words! {
 /// are left alone.
 ///
 /// Parameters whose buffers and page are shared share a dispatch as long as its windows fit the
-/// limits.
+/// limits. Very short ones have dispatches of their own where there are many.
 pub fn plan(layout: &Layout, slots: &[Option<Slot>], limits: &Limits) -> Vec<Dispatch> {
-    let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0 };
+    let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0, narrow: false };
     let taking_part = slots.iter().enumerate().filter_map(|(param, slot)| Some((param, (*slot)?)));
     let mut order: Vec<_> = taking_part.collect();
-    order.sort_by_key(|&(param, slot)| (slot.kernel, slot.page, layout.place(param)));
+    let is_short = |&(param, _): &(usize, Slot)| layout.is_short(param);
+    let many = order.iter().filter(|of| is_short(of)).count() >= MANY_NARROW;
+    let key = |of: &(usize, Slot)| {
+        let (param, slot) = *of;
+        (slot.kernel, slot.page, many && is_short(of), layout.place(param))
+    };
+    order.sort_by_key(key);
     for (param, slot) in order {
+        planner.narrow = many && layout.is_short(param);
         let placement = &layout.params[param];
         let arrays = [&placement.params, &placement.grads, &placement.states];
         let class = layout.class(param);
@@ -221,6 +235,8 @@ struct Planner<'a> {
     dispatches: Vec<Dispatch>,
     /// Blocks of the last dispatch.
     open_blocks: u64,
+    /// Whether what is added goes to narrow dispatches.
+    narrow: bool,
 }
 
 impl Planner<'_> {
@@ -246,6 +262,7 @@ impl Planner<'_> {
         });
         if let Some(open) = self.dispatches.last_mut() {
             let same = (open.kernel, open.page, open.class) == (slot.kernel, slot.page, class)
+                && open.narrow == self.narrow
                 && open.windows.map(|w| w.buffer) == buffers;
             let union: [Window; 3] = std::array::from_fn(|k| open.windows[k].union(windows[k]));
             let most = self.limits.binding();
@@ -259,15 +276,23 @@ impl Planner<'_> {
             }
         }
         self.open_blocks = piece.blocks();
-        // `finish` sets transport and grid, which depend on all pieces.
-        let (transport, grid) = (Transport::Scalar, [0, 0]);
+        // `finish` sets the transport, which depends on all pieces.
+        let (transport, narrow) = (Transport::Scalar, self.narrow);
         let Slot { kernel, page, .. } = slot;
         let pieces = vec![piece];
-        let dispatch = Dispatch { kernel, page, class, formats, transport, windows, pieces, grid };
-        self.dispatches.push(dispatch);
+        self.dispatches.push(Dispatch {
+            kernel,
+            page,
+            class,
+            formats,
+            transport,
+            windows,
+            pieces,
+            narrow,
+        });
     }
 
-    /// Chooses each dispatch's transport and grid.
+    /// Chooses each dispatch's transport.
     fn finish(mut self) -> Vec<Dispatch> {
         for dispatch in &mut self.dispatches {
             let owned = dispatch.windows.iter().all(|window| window.buffer.is_owned());
@@ -277,8 +302,6 @@ impl Planner<'_> {
             } else if dispatch.pieces.iter().any(|piece| piece.shares_words(halves)) {
                 dispatch.transport = Transport::Shared;
             }
-            let workgroups = dispatch.blocks().div_ceil(BLOCKS_PER_WORKGROUP);
-            dispatch.grid = self.limits.grid(workgroups);
         }
         self.dispatches
     }

@@ -4,7 +4,7 @@
 //! level, until each tensor has one entry. Since blocks and rows belong to tensors, not to
 //! dispatches, a tensor's sums have the same bits however it was cut into windows.
 
-use crate::layout::geometry::{BLOCK, SUM_LENGTH};
+use crate::layout::geometry::{BLOCK, SHORT_SUM, SUM_LENGTH, WORKGROUP_SIZE};
 use crate::layout::plan::{Dispatch, Piece};
 use crate::rule::Number;
 use std::collections::BTreeMap;
@@ -17,9 +17,19 @@ pub struct Reduction {
     starts: BTreeMap<usize, Start>,
     /// How many partial sums there are.
     pub partials: u64,
-    /// For each level its rows: where a row starts among the entries of the level before, and its
-    /// length. A level's n-th row makes its n-th entry; the last level's entries are the tensors'.
-    pub levels: Vec<Vec<[u32; 2]>>,
+    /// In order. The last one's entries are the tensors'.
+    pub levels: Vec<Level>,
+}
+
+/// One level of additions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// Where each row starts among the entries of the level before, and its length. The n-th row
+    /// makes the n-th entry.
+    pub rows: Vec<[u32; 2]>,
+    /// What each workgroup adds up: the first row and how many. Where there are several, they are
+    /// short, and each thread takes one: most tensors of a model of many have few blocks.
+    pub runs: Vec<[u32; 2]>,
 }
 
 /// Where a parameter's sums are.
@@ -72,7 +82,7 @@ pub(crate) fn root_of_squares<N: Number>(small: N, middling: N, large: N) -> N {
 }
 
 /// The levels that take each tensor from this many entries to one.
-fn levels(mut counts: Vec<u64>) -> Vec<Vec<[u32; 2]>> {
+fn levels(mut counts: Vec<u64>) -> Vec<Level> {
     let mut levels = Vec::new();
     loop {
         let mut rows = Vec::new();
@@ -86,11 +96,25 @@ fn levels(mut counts: Vec<u64>) -> Vec<Vec<[u32; 2]>> {
                 first += length;
             }
         }
-        levels.push(rows);
+        let runs = runs(&rows);
+        levels.push(Level { rows, runs });
         if counts.iter().all(|&count| count <= 1) {
             return levels;
         }
     }
+}
+
+/// Shares rows out among workgroups: short ones that follow one another have one together.
+fn runs(rows: &[[u32; 2]]) -> Vec<[u32; 2]> {
+    let is_short = |row: &[u32; 2]| u64::from(row[1]) <= SHORT_SUM;
+    let alike = rows.chunk_by(|a, b| is_short(a) && is_short(b));
+    let mut first = 0;
+    let run = |rows: &[[u32; 2]]| {
+        let run = [first, rows.len() as u32];
+        first += run[1];
+        run
+    };
+    alike.flat_map(|rows| rows.chunks(WORKGROUP_SIZE as usize)).map(run).collect()
 }
 
 #[cfg(test)]
@@ -107,8 +131,16 @@ mod tests {
         for (tensor, &count) in counts.iter().enumerate() {
             entries.extend((0..count).map(|_| vec![tensor]));
         }
-        for rows in &levels {
+        for Level { rows, runs } in &levels {
             let mut next = 0;
+            for &[first, count] in runs {
+                assert!(first == next && (1..=256).contains(&count));
+                next += count;
+                let run = &rows[first as usize..next as usize];
+                assert!(count == 1 || run.iter().all(|row| u64::from(row[1]) <= SHORT_SUM));
+            }
+            assert_eq!(next as usize, rows.len());
+            next = 0;
             entries = rows
                 .iter()
                 .map(|&[first, length]| {
@@ -122,5 +154,15 @@ mod tests {
             assert_eq!(entries[tensor].len() as u64, count);
             assert!(entries[tensor].iter().all(|&of| of == tensor));
         }
+    }
+
+    /// A workgroup for every tensor would take 40 times as long as the step itself.
+    #[test]
+    fn workgroups_are_shared_by_tensors_of_few_blocks() {
+        let workgroups = |counts: Vec<u64>| -> usize {
+            levels(counts).iter().map(|level| level.runs.len()).sum()
+        };
+        assert_eq!(workgroups(vec![1; 100_000]), 100_000usize.div_ceil(256));
+        assert_eq!(workgroups([vec![8; 512], vec![9], vec![3; 256]].concat()), 2 + 1 + 1);
     }
 }

@@ -72,10 +72,21 @@ impl Model {
                 "Give every parameter its own name, such as the module path and the tensor",
             ));
         }
-        let count = self.index_of_steps(group, 0, false);
+        let count = self.count_of_new(group);
         self.counts[count].members += 1;
         self.params.push(Member { shape, len, group, count, formats, noise_key });
         Ok(())
+    }
+
+    /// The count of a new parameter of the last group, which is that of the one before it, or new:
+    /// no other group has it, so that none needs to be looked at.
+    fn count_of_new(&mut self, group: usize) -> usize {
+        if let Some(last) = self.params.last().filter(|last| last.group == group) {
+            return last.count;
+        }
+        let scalars = self.groups[group].rule.scalars_after(0);
+        self.counts.push(Count::new(group, 0, scalars, false));
+        self.counts.len() - 1
     }
 
     /// Takes the last groups and their parameters away, as if they had never been added.
@@ -86,6 +97,10 @@ impl Model {
         }
         self.groups.truncate(groups);
         self.latest_scalars = None;
+        // Their counts are the last.
+        while self.counts.last().is_some_and(|count| count.group >= groups) {
+            self.counts.pop();
+        }
     }
 
     /// Freezes a parameter or thaws it; whether that changed anything.

@@ -87,6 +87,10 @@ impl Schedule {
     /// }
     /// # Ok::<(), wgpu_optim::Error>(())
     /// ```
+    ///
+    /// Where it starts from 0, build [`SGD`](crate::SGD) and [`RMSprop`](crate::RMSprop) with
+    /// `keep_momentum_buffer`: without it a momentum of 0 means that there is no buffer, and
+    /// `set_rule` refuses another.
     pub fn momentum(&self, step: u64) -> Option<f64> {
         self.curve().momentum(step)
     }

@@ -45,7 +45,8 @@ pub struct Cyclic {
     pub gamma: f64,
     /// Whether [`Schedule::momentum`](super::Schedule::momentum) tells one. Default true.
     pub cycle_momentum: bool,
-    /// The momentum at the largest rate, in [0, 1) and at most `max_momentum`. Default 0.8.
+    /// The momentum at the largest rate, in [0, 1) and at most `max_momentum`. Default 0.8. If it
+    /// reaches 0, see `keep_momentum_buffer` of [`SGD`](crate::SGD).
     pub base_momentum: f64,
     /// The momentum at the smallest rate, in [0, 1). Default 0.9.
     pub max_momentum: f64,
@@ -158,7 +159,8 @@ pub struct OneCycle {
     pub anneal_strategy: AnnealStrategy,
     /// Whether [`Schedule::momentum`](super::Schedule::momentum) tells one. Default true.
     pub cycle_momentum: bool,
-    /// The momentum at the largest rate, in [0, 1) and at most `max_momentum`. Default 0.85.
+    /// The momentum at the largest rate, in [0, 1) and at most `max_momentum`. Default 0.85. If it
+    /// reaches 0, see `keep_momentum_buffer` of [`SGD`](crate::SGD).
     pub base_momentum: f64,
     /// The momentum at both ends, in [0, 1). Default 0.95.
     pub max_momentum: f64,

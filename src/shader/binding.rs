@@ -35,6 +35,8 @@ pub enum Resource {
     Nearest,
     /// Which parts are added up to one.
     Rows,
+    /// Which rows a workgroup adds up.
+    Runs,
     /// What is added up.
     Parts,
     /// What it came to.

@@ -2,7 +2,7 @@
 
 use crate::control::{COUNTS_WGSL, MAX_SCALE, Report, RequestHeader, Verdict};
 use crate::error::Error;
-use crate::layout::geometry::{Exchange, Transport};
+use crate::layout::geometry::{Exchange, NARROW_THREADS, Transport};
 use crate::layout::limits::Limits;
 use crate::layout::pages::Slots;
 use crate::layout::plan::PieceWords;
@@ -55,6 +55,8 @@ pub enum RuleKernel {
         extras: Extras,
         /// How elements are stored.
         formats: Formats,
+        /// Whether few threads share a block, each of few elements. Not where sums are kept.
+        narrow: bool,
     },
 }
 
@@ -130,8 +132,13 @@ pub fn rule_kernel(
         RuleKernel::Sum { transport, slots, clamp, exchange, formats } => {
             sum(&OfRule { rule, transport, slots, formats, limits }, clamp, exchange)
         }
-        RuleKernel::Update { transport, slots, shared, extras, formats } => {
-            update(&OfRule { rule, transport, slots, formats, limits }, shared, extras)
+        RuleKernel::Update { transport, slots, shared, extras, formats, narrow } => {
+            let of = OfRule { rule, transport, slots, formats, limits };
+            let mut kernel = update(&of, shared, extras);
+            if narrow {
+                kernel.threads = Some(NARROW_THREADS);
+            }
+            kernel
         }
     };
     let shader = kernel.link();
@@ -353,9 +360,8 @@ fn add_up(of: SumOf) -> Kernel {
     let mut kernel = summing(of);
     kernel.label = "the addition of partial sums".into();
     kernel.file = "add_up";
-    kernel
-        .bindings
-        .insert(0, Binding::new(Resource::Rows, Access::Read, "rows", "array<vec2<u32>>"));
+    let pairs = |resource, name| Binding::new(resource, Access::Read, name, "array<vec2<u32>>");
+    kernel.bindings.extend([pairs(Resource::Rows, "rows"), pairs(Resource::Runs, "runs")]);
     kernel
 }
 

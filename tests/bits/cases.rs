@@ -1,11 +1,10 @@
 //! The cases but for the golden ones: every rule, and what is done around steps to some.
 
-use crate::api::{self, Rule};
 use crate::cpu::{Cpu, Threads};
 use crate::data::{Data, LONG, MILD, SHORT, STEPS, WIDE};
 use crate::gpu::{Gpu, OnGpu, PLACEMENTS, Placement};
 use crate::hash::Number;
-use crate::rules::{controlled, rules};
+use crate::rules::{self, Rule, controlled, rules};
 use crate::subject::{Control, Group, Subject};
 use std::sync::Arc;
 use wgpu_optim::{GradScaler, Real, SGD};
@@ -184,12 +183,12 @@ impl Plan {
         let name = |(i, &len): (usize, &usize)| (format!("p{i}"), len);
         let mut params: Vec<_> = lens.iter().enumerate().map(name).collect();
         let second = match self.grouping {
-            Grouping::One => return vec![Group { rule: api::copy(first), params }],
-            Grouping::Halves => api::copy(second),
+            Grouping::One => return vec![Group { rule: rules::copy(first), params }],
+            Grouping::Halves => rules::copy(second),
             Grouping::TwoRules => SGD { lr: 0.3, ..Default::default() }.into(),
         };
         let rest = params.split_off(lens.len() / 2);
-        vec![Group { rule: api::copy(first), params }, Group { rule: second, params: rest }]
+        vec![Group { rule: rules::copy(first), params }, Group { rule: second, params: rest }]
     }
 
     /// Takes a model's steps.
@@ -233,7 +232,7 @@ pub fn cases(ways: &[Way]) -> Vec<Case> {
     for way in ways {
         for (name, rule) in rules() {
             let name = format!("{}/{name}", way.name);
-            let (way, rules) = (way.clone(), [api::copy(&rule), rule]);
+            let (way, rules) = (way.clone(), [rules::copy(&rule), rule]);
             // A step less: the gradients of the fifth add nothing.
             let run = move || PLAIN.follow(&way, &rules, &WIDE, STEPS - 1);
             cases.push(Case { name, run: Box::new(run) });

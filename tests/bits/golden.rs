@@ -1,8 +1,8 @@
 //! The golden cases of the tests: other libraries' hyperparameters, parameters and gradients. What
 //! those libraries computed is not looked at here.
 
-use crate::api::Rule;
 use crate::cases::{Case, Line, Way, look};
+use crate::rules::Rule;
 use crate::subject::{Control, Group, Subject};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};

@@ -3,7 +3,7 @@
 use crate::api;
 use crate::hash::Hash;
 use crate::subject::{Control, Group, Member, Subject, common_methods, configure};
-use wgpu_optim::{Optimizer, Param, wgpu};
+use wgpu_optim::{Optimizer, Param, Statistics, wgpu};
 
 /// A device with its queue, and what it is called.
 #[derive(Debug, Clone)]
@@ -229,9 +229,26 @@ impl Subject for OnGpu {
         hash.0
     }
     fn statistics(&self) -> Option<u64> {
-        let numbers = api::statistics(&self.optimizer)?;
+        let numbers = statistics(&self.optimizer)?;
         let mut hash = Hash::new();
         hash.numbers(&numbers);
         Some(hash.0)
     }
+}
+
+/// All numbers of the latest step's statistics; `None` if the optimizer keeps none.
+fn statistics(optimizer: &Optimizer) -> Option<Vec<f64>> {
+    let found = optimizer.read_statistics().ok()?.wait().expect("read");
+    let Statistics { grad_norm, clip, loss_scale, next_loss_scale, .. } = found;
+    let mut numbers = [grad_norm, clip, loss_scale, next_loss_scale].map(f64::from).to_vec();
+    let counts = [found.growth_tracker, found.is_skipped.into(), found.skipped, found.steps];
+    numbers.extend(counts.map(f64::from));
+    numbers.push(found.non_finite.into());
+    numbers.extend(found.first_non_finite.map(|first| first.index as f64));
+    for parameter in found.parameters {
+        numbers.push(parameter.steps.into());
+        let norms = parameter.norms.map(|norms| [norms.grad, norms.param, norms.update]);
+        numbers.extend(norms.into_iter().flatten().map(f64::from));
+    }
+    Some(numbers)
 }

@@ -1,11 +1,22 @@
 //! The rules that cases take, with every option, and numbers that differ from the defaults. The
 //! names of those that shrink parameters apart from the gradient contain `decoupled`.
 
-use crate::api::Rule;
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, LAMB, LARS, Lion, NAdam, RAdam, RMSprop,
-    Rprop, SGD,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, LAMB, LARS, Lion, NAdam, RAdam,
+    RMSprop, Rprop, SGD,
 };
+
+/// A rule of any type.
+pub type Rule = Box<dyn DynRule>;
+
+pub fn copy(rule: &Rule) -> Rule {
+    rule.boxed()
+}
+
+/// The names of the states in use.
+pub fn states(rule: &Rule) -> Vec<&'static str> {
+    rule.states().iter().map(|state| state.name).collect()
+}
 
 const BETAS: (f64, f64) = (0.8, 0.95);
 

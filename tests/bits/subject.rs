@@ -1,6 +1,6 @@
 //! What a case does with an optimizer, on the CPU or the GPU.
 
-use crate::api::{self, Rule};
+use crate::rules::{self, Rule};
 use wgpu_optim::GradScaler;
 
 /// Parameters, by name and length, that share a rule.
@@ -12,7 +12,7 @@ pub struct Group {
 impl Group {
     /// Each parameter's name, and its states'.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        let states = api::states(&self.rule);
+        let states = rules::states(&self.rule);
         self.params.iter().map(move |(name, _)| Member {
             name: name.clone(),
             states: states.iter().map(|&state| state.to_owned()).collect(),
@@ -53,7 +53,7 @@ macro_rules! configure {
         let (mut builder, control): (_, &$crate::subject::Control) = ($builder, $control);
         for group in $groups {
             let params: Vec<_> = group.params.iter().map($param).collect();
-            builder = builder.group($crate::api::copy(&group.rule), params);
+            builder = builder.group($crate::rules::copy(&group.rule), params);
         }
         if let Some(max_norm) = control.clip_norm {
             builder = builder.clip_grad_norm(max_norm);
@@ -97,7 +97,7 @@ macro_rules! common_methods {
             self.optimizer.set_steps(name, steps).expect("known");
         }
         fn add_group(&mut self, group: &$crate::subject::Group) {
-            let rule = $crate::api::copy(&group.rule);
+            let rule = $crate::rules::copy(&group.rule);
             self.optimizer.add_group(rule, group.params.clone()).expect("added");
             self.members.extend(group.members());
         }

@@ -2,7 +2,7 @@
 
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
-use wgpu_optim::{Adam, DynRule, Format, Optimizer, Param, Rprop, Storage, wgpu};
+use wgpu_optim::{Adam, DynRule, Format, Optimizer, Param, Rounding, Rprop, Storage, wgpu};
 
 const GROUPS: usize = 251;
 
@@ -112,4 +112,80 @@ fn growth_moves_no_parameter() {
             assert!(place(&optimizer, group) == *before, "{group} has moved");
         }
     }
+}
+
+/// What adding a group allocates on the host, and counts of the optimizer's parameters.
+fn allocated(optimizer: &mut Optimizer, name: &str, buffer: Option<&wgpu::Buffer>) -> u64 {
+    let index: u64 = name.parse().expect("a number");
+    let place = |param: Param| match buffer {
+        Some(buffer) => param.buffers((buffer, 64 * index), (buffer, 64 * index + 32)),
+        None => param,
+    };
+    let rule = Adam::default();
+    let counted = allocation_counter::measure(|| {
+        optimizer.add_group(rule, [place(Param::new(name, 5))]).expect("added");
+    });
+    counted.bytes_total
+}
+
+/// The median of the last groups' costs, since room for more is made now and then.
+fn median(costs: &[u64]) -> u64 {
+    let mut sorted = costs.to_vec();
+    sorted.sort_unstable();
+    sorted[sorted.len() / 2]
+}
+
+/// In the arena and in a buffer of the caller's.
+#[test]
+fn a_group_costs_the_same_however_many_there_are() {
+    const COUNT: u64 = 2000;
+    let gpu = Gpu::default();
+    let buffer = gpu.buffer(&vec![0.0; 16 * COUNT as usize]);
+    for buffer in [None, Some(&buffer)] {
+        let builder = Optimizer::builder();
+        let mut optimizer = builder.build(&gpu.device, &gpu.queue).expect("built");
+        let costs: Vec<_> =
+            (0..COUNT).map(|index| allocated(&mut optimizer, &index.to_string(), buffer)).collect();
+        let (early, late) = (median(&costs[50..150]), median(&costs[costs.len() - 100..]));
+        assert!(late <= early + early / 4, "{early} bytes for a group at first, {late} at last");
+    }
+}
+
+/// What a refused group took is there for the next, whatever it was refused for.
+#[test]
+fn refused_groups_leave_no_trace() {
+    let gpu = Gpu::default();
+    let buffer = gpu.buffer(&[0.0; 4096]);
+    let at = |name: &str, len: usize, [param, grad]: [u64; 2]| {
+        Param::new(name, len).buffers((&buffer, param), (&buffer, grad))
+    };
+    let eight = Storage::f32().states(Format::Block8).min_block8(0);
+    // With statistics it binds as many storage buffers as there may be; a master is one more.
+    let rule = Adam { amsgrad: true, ..Default::default() };
+    let master = Storage::bf16(Rounding::Master);
+    let made = |is_refused: bool| {
+        let builder = Optimizer::builder().statistics();
+        let mut optimizer = builder.build(&gpu.device, &gpu.queue).expect("built");
+        for group in 0..40 {
+            let [param, grad] = [256 * group, 256 * group + 128];
+            if is_refused {
+                let overlap = at("other", 32, [param, param + 64]);
+                let new = [Param::new("new", 700).storage(eight.clone()), overlap];
+                optimizer.add_group(Rprop::default(), new).expect_err("it overlaps itself");
+                let last = if group > 0 { 256 * group - 4 } else { 1 << 20 };
+                let new = [at("free", 1, [256 * 50, 256 * 51]), at("taken", 1, [256 * 52, last])];
+                optimizer.add_group(rule, new).expect_err("taken, or outside");
+                // Refused when all are laid out.
+                let kept = Param::new("kept", 5).storage(master.clone());
+                optimizer.add_group(rule, [Param::new("new", 700), kept]).expect_err("9 buffers");
+            }
+            let own = Param::new(name(group as usize), 300);
+            let new = [at(&format!("caller {group}"), 32, [param, grad]), own];
+            optimizer.add_group(rule, new).expect("added");
+        }
+        let offset = |group| optimizer.param(name(group)).expect("known")[0].offset();
+        let offsets: Vec<_> = (0..40).map(offset).collect();
+        (offsets, optimizer.groups(), optimizer.dispatches().expect("ready"))
+    };
+    assert_eq!(made(true), made(false));
 }

@@ -21,6 +21,7 @@ mod large;
 mod learning;
 mod long;
 mod machine;
+mod many;
 mod memory;
 mod momentum;
 mod nan;

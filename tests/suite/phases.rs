@@ -33,7 +33,7 @@ fn dispatch(kernel: usize) -> Dispatch {
     let (pieces, transport) = (Vec::new(), Transport::Scalar);
     let formats = Formats::f32(1);
     let windows = [window; 3];
-    Dispatch { kernel, page: 0, class: 0, formats, transport, windows, pieces, grid: [1, 1] }
+    Dispatch { kernel, page: 0, class: 0, formats, transport, windows, pieces, narrow: false }
 }
 
 impl Step {

@@ -1,10 +1,12 @@
 //! Plans, without a GPU: whatever the model and the limits, every element is updated once, in
 //! windows that the device accepts.
 
+use crate::common::fuzz;
 use crate::common::limits::DEFAULTS;
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 use std::collections::HashMap;
-use wgpu_optim::internals::geometry::{BLOCK, Transport};
+use wgpu_optim::internals::geometry::{BLOCK, THREADS_PER_BLOCK, Transport};
 use wgpu_optim::internals::kernels::Class;
 use wgpu_optim::internals::limits::Limits;
 use wgpu_optim::internals::pages::Slot;
@@ -107,101 +109,114 @@ fn blocks_of(dispatch: &Dispatch) -> Vec<(&Piece, u64, u64, [u64; 3])> {
     blocks
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+/// Layouts that once failed.
+const KEPT: &str = "tests/regressions/plans.txt";
 
-    #[test]
-    fn every_element_is_updated_once_within_the_limits(
-        model in model(),
-        limits in limits(),
-        cuts in (0usize..24, 0usize..24),
-    ) {
-        let (specs, sizes) = specs(&model);
-        // Built with some parameters, to which others are added twice.
-        let cut = |at: usize| at.min(specs.len());
-        let [first, second] = [cuts.0.min(cuts.1), cuts.0.max(cuts.1)].map(cut);
-        let layout = [&specs[..first], &specs[first..second], &specs[second..]].into_iter().fold(
-            Layout::new(&limits),
-            |layout, specs| layout.with(specs, |buffer| sizes[buffer], 15).expect("disjoint"),
-        );
-        let slots: Vec<_> = model.iter().map(slot).collect();
-        let dispatches = plan(&layout, &slots, &limits);
-        let size_of = |dispatch: &Dispatch, buffer: BufferId, codec: Codec| match buffer {
-            BufferId::Caller(n) => sizes[n],
-            BufferId::Params(n) => layout.arena[n].1[0].bytes(layout.arena[n].0),
-            BufferId::Grads(n) => layout.arena[n].1[1].bytes(layout.arena[n].0),
-            BufferId::States(n) => codec.bytes(layout.states[dispatch.class][n]),
-        };
-        let arena = layout.arena.iter().map(|(len, _)| len);
-        let own = arena.chain(layout.states.iter().flatten());
-        prop_assert!(own.clone().all(|len| len.is_multiple_of(BLOCK)));
-        prop_assert!(own.into_iter().all(|len| 4 * len <= limits.max_buffer_size));
+#[test]
+fn every_element_is_updated_once_within_the_limits() {
+    let cuts = (0usize..24, 0usize..24);
+    fuzz::search(KEPT, 400, &(model(), limits(), cuts), |(model, limits, cuts)| {
+        check(&model, limits, cuts)
+    });
+}
 
-        // Which elements of each parameter and of each buffer were reached.
-        let mut reached = HashMap::new();
-        for dispatch in &dispatches {
-            for (window, codecs) in dispatch.windows.iter().zip(dispatch.formats.of_windows()) {
-                for &codec in codecs {
-                    let [offset, size] = window.bytes(codec);
-                    prop_assert!(offset.is_multiple_of(limits.min_storage_buffer_offset_alignment));
-                    prop_assert!(size <= limits.max_storage_buffer_binding_size);
-                    prop_assert!(size.is_multiple_of(4));
-                    prop_assert!(offset + size <= size_of(dispatch, window.buffer, codec));
-                }
-            }
-            let [x, y] = dispatch.grid.map(u64::from);
-            prop_assert!(x.max(y) <= limits.max_compute_workgroups_per_dimension);
-            prop_assert!(x * y * 4 >= dispatch.blocks());
-            for (piece, first, live, at) in blocks_of(dispatch) {
-                prop_assert_eq!(live, BLOCK.min(piece.len - first));
-                let slot = Slot { kernel: dispatch.kernel, page: dispatch.page, index: piece.slot };
-                prop_assert_eq!(Some(slot), slots[piece.param]);
-                for lane in 0..live {
-                    *reached.entry(("param", piece.param, piece.first + first + lane)).or_insert(0) += 1;
-                    for (k, window) in dispatch.windows.iter().enumerate() {
-                        prop_assert!(window.start + at[k] + lane < window.end);
-                    }
-                    // The element of the buffer is the element of the parameter.
-                    let placement = &layout.params[piece.param];
-                    for (k, spans) in [&placement.params, &placement.grads, &placement.states].into_iter().enumerate() {
-                        let element = piece.first + first + lane;
-                        let span = spans.iter().find(|s| (s.first..s.first + s.len).contains(&element)).expect("a span");
-                        prop_assert_eq!(span.buffer, dispatch.windows[k].buffer);
-                        let found = dispatch.windows[k].start + at[k] + lane;
-                        prop_assert_eq!(found, span.start + element - span.first);
-                    }
-                }
-                if dispatch.transport == Transport::Vec4 {
-                    let owned = dispatch.windows[0].buffer.is_owned();
-                    prop_assert!(at.iter().all(|at| at.is_multiple_of(4)));
-                    prop_assert!(owned || (piece.len % 4 == 0));
-                }
-                // Where words may be two threads', that is known.
-                let Formats { param, grad, .. } = dispatch.formats;
-                let halves = [param, grad].map(|codec| codec.bytes(1) == 2);
-                let odd = (0..2).any(|k| halves[k] && piece.starts[k] % 2 == 1);
-                prop_assert!(!odd || dispatch.transport == Transport::Shared);
-            }
-        }
-        for (param, spec) in specs.iter().enumerate() {
-            let times = slots[param].map(|_| 1);
-            for element in 0..spec.len {
-                prop_assert_eq!(reached.get(&("param", param, element)), times.as_ref());
-            }
-        }
-        let taking_part = specs.iter().zip(&slots).filter(|(_, slot)| slot.is_some());
-        let total: u64 = taking_part.map(|(spec, _)| spec.len).sum();
-        prop_assert_eq!(reached.len() as u64, total);
+/// A model that is built with some of its parameters, to which others are added twice.
+fn check(model: &[Chosen], limits: Limits, cuts: (usize, usize)) -> TestCaseResult {
+    let (specs, sizes) = specs(model);
+    let cut = |at: usize| at.min(specs.len());
+    let [first, second] = [cuts.0.min(cuts.1), cuts.0.max(cuts.1)].map(cut);
+    let mut layout = Layout::new(&limits);
+    for specs in [&specs[..first], &specs[first..second], &specs[second..]] {
+        layout.extend(specs.to_vec(), |buffer| sizes[buffer], 15).expect("disjoint");
     }
+    let slots: Vec<_> = model.iter().map(slot).collect();
+    let dispatches = plan(&layout, &slots, &limits);
+    let size_of = |dispatch: &Dispatch, buffer: BufferId, codec: Codec| match buffer {
+        BufferId::Caller(n) => sizes[n],
+        BufferId::Params(n) => layout.arena[n].1[0].bytes(layout.arena[n].0),
+        BufferId::Grads(n) => layout.arena[n].1[1].bytes(layout.arena[n].0),
+        BufferId::States(n) => codec.bytes(layout.states[dispatch.class][n]),
+    };
+    let arena = layout.arena.iter().map(|(len, _)| len);
+    let own = arena.chain(layout.states.iter().flatten());
+    prop_assert!(own.clone().all(|len| len.is_multiple_of(BLOCK)));
+    prop_assert!(own.into_iter().all(|len| 4 * len <= limits.max_buffer_size));
+
+    // Which elements of each parameter and of each buffer were reached.
+    let mut reached = HashMap::new();
+    for dispatch in &dispatches {
+        for (window, codecs) in dispatch.windows.iter().zip(dispatch.formats.of_windows()) {
+            for &codec in codecs {
+                let [offset, size] = window.bytes(codec);
+                prop_assert!(offset.is_multiple_of(limits.min_storage_buffer_offset_alignment));
+                prop_assert!(size <= limits.max_storage_buffer_binding_size);
+                prop_assert!(size.is_multiple_of(4));
+                prop_assert!(offset + size <= size_of(dispatch, window.buffer, codec));
+            }
+        }
+        prop_assert!(!dispatch.narrow, "so few short parameters need no dispatch more");
+        let [x, y] = dispatch.grid(THREADS_PER_BLOCK, &limits).map(u64::from);
+        prop_assert!(x.max(y) <= limits.max_compute_workgroups_per_dimension);
+        prop_assert!(x * y * 4 >= dispatch.blocks());
+        for (piece, first, live, at) in blocks_of(dispatch) {
+            prop_assert_eq!(live, BLOCK.min(piece.len - first));
+            let slot = Slot { kernel: dispatch.kernel, page: dispatch.page, index: piece.slot };
+            prop_assert_eq!(Some(slot), slots[piece.param]);
+            for lane in 0..live {
+                *reached.entry(("param", piece.param, piece.first + first + lane)).or_insert(0) +=
+                    1;
+                for (k, window) in dispatch.windows.iter().enumerate() {
+                    prop_assert!(window.start + at[k] + lane < window.end);
+                }
+                // The element of the buffer is the element of the parameter.
+                let placement = &layout.params[piece.param];
+                for (k, spans) in
+                    [&placement.params, &placement.grads, &placement.states].into_iter().enumerate()
+                {
+                    let element = piece.first + first + lane;
+                    let span = spans
+                        .iter()
+                        .find(|s| (s.first..s.first + s.len).contains(&element))
+                        .expect("a span");
+                    prop_assert_eq!(span.buffer, dispatch.windows[k].buffer);
+                    let found = dispatch.windows[k].start + at[k] + lane;
+                    prop_assert_eq!(found, span.start + element - span.first);
+                }
+            }
+            if dispatch.transport == Transport::Vec4 {
+                let owned = dispatch.windows[0].buffer.is_owned();
+                prop_assert!(at.iter().all(|at| at.is_multiple_of(4)));
+                prop_assert!(owned || (piece.len % 4 == 0));
+            }
+            // Where words may be two threads', that is known.
+            let Formats { param, grad, .. } = dispatch.formats;
+            let halves = [param, grad].map(|codec| codec.bytes(1) == 2);
+            let odd = (0..2).any(|k| halves[k] && piece.starts[k] % 2 == 1);
+            prop_assert!(!odd || dispatch.transport == Transport::Shared);
+        }
+    }
+    for (param, spec) in specs.iter().enumerate() {
+        let times = slots[param].map(|_| 1);
+        for element in 0..spec.len {
+            prop_assert_eq!(reached.get(&("param", param, element)), times.as_ref());
+        }
+    }
+    let taking_part = specs.iter().zip(&slots).filter(|(_, slot)| slot.is_some());
+    let total: u64 = taking_part.map(|(spec, _)| spec.len).sum();
+    prop_assert_eq!(reached.len() as u64, total);
+    Ok(())
 }
 
 /// The only slot of the only page of the only kernel.
 const FIRST: Option<Slot> = Some(Slot { kernel: 0, page: 0, index: 0 });
 
-/// One spec in the arena.
-fn arena(len: u64) -> Vec<ParamSpec> {
+/// One parameter in the arena.
+fn laid_out(limits: &Limits, len: u64) -> Layout {
     let class = Class { index: 0, formats: formats()[0] };
-    vec![ParamSpec { name: "w".into(), len, kernel: 0, class, places: None }]
+    let spec = ParamSpec { name: "w".into(), len, kernel: 0, class, places: None };
+    let mut layout = Layout::new(limits);
+    layout.extend(vec![spec], |_| 0, 1).expect("laid out");
+    layout
 }
 
 /// A billion elements on a device with default limits: several windows in several buffers, none of
@@ -209,7 +224,7 @@ fn arena(len: u64) -> Vec<ParamSpec> {
 #[test]
 fn a_billion_elements_take_windows_and_buffers() {
     let len = 1 << 30;
-    let layout = Layout::new(&DEFAULTS).with(&arena(len), |_| 0, 1).expect("laid out");
+    let layout = laid_out(&DEFAULTS, len);
     assert_eq!(layout.arena, vec![(64 << 20, [Codec::F32; 2]); 16]);
     let dispatches = plan(&layout, &[FIRST], &DEFAULTS);
     assert!(dispatches.iter().all(|d| d.transport == Transport::Vec4));
@@ -228,9 +243,8 @@ fn a_grid_beyond_65_535_workgroups_has_rows() {
         ..DEFAULTS
     };
     let len = 400_000_000;
-    let layout = Layout::new(&limits).with(&arena(len), |_| 0, 1).expect("laid out");
+    let layout = laid_out(&limits, len);
     let dispatches = plan(&layout, &[FIRST], &limits);
     assert_eq!(dispatches.len(), 1);
-    let [x, y] = dispatches[0].grid;
-    assert_eq!([x, y], [65_535, 6]);
+    assert_eq!(dispatches[0].grid(THREADS_PER_BLOCK, &limits), [65_535, 6]);
 }

@@ -42,7 +42,10 @@ fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
     let mut kernels = Vec::new();
     for (transport, slots) in reached().filter(|(transport, _)| *transport != Transport::Shared) {
         for extras in extras() {
-            let of = |shared| RuleKernel::Update { transport, slots, shared, extras, formats };
+            // Narrow kernels keep no sums.
+            let narrow = extras.statistics.is_none() && slots == Slots::Many;
+            let of =
+                |shared| RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
             kernels.extend([false, true].map(of));
         }
         if !rule.sums().is_empty() {
@@ -88,7 +91,10 @@ fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
     for formats in storages().iter().map(|storage| Formats::of(storage, rule)) {
         for transport in Transport::ALL {
             for (shared, extras) in [(false, Extras::default()), (true, all)] {
-                kernels.push(RuleKernel::Update { transport, slots, shared, extras, formats });
+                let narrow = !shared && !formats.has_blocks() && formats.has_halves();
+                let update =
+                    RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
+                kernels.push(update);
             }
             if !rule.sums().is_empty() {
                 kernels.push(RuleKernel::Sum { transport, slots, clamp, exchange, formats });
@@ -273,7 +279,8 @@ fn words_of_two_threads_are_changed_by_atomics_and_no_others() {
     let (rule, slots, extras) = (Adam::default(), Slots::One, Extras::default());
     let formats = Formats::of(&Storage::bf16(Rounding::Nearest), &rule);
     for transport in Transport::ALL {
-        let kernel = RuleKernel::Update { transport, slots, shared: false, extras, formats };
+        let (shared, narrow) = (false, false);
+        let kernel = RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
         let text = rule_kernel(&rule, kernel, &DEFAULTS).expect("linked").text;
         let is_shared = transport == Transport::Shared;
         assert_eq!(text.contains("var<storage, read_write> params: array<atomic<u32>>"), is_shared);
@@ -295,6 +302,7 @@ fn adam_in_8_bits_with_statistics_fits_default_limits() {
         shared: false,
         extras,
         formats: Formats::of(&storage, &rule),
+        narrow: false,
     };
     let shader = rule_kernel(&rule, kernel, &DEFAULTS).expect("linked");
     assert_eq!(storage_buffers(&shader.bindings), DEFAULTS.max_storage_buffers_per_shader_stage);

@@ -5,7 +5,7 @@ use crate::common::exact::{Arrays, check_step};
 use crate::common::gpu::Gpu;
 use crate::common::model::{Model, PLACEMENTS, Placement, name};
 use crate::common::random::Random;
-use wgpu_optim::{DynRule, LAMB, LARS, Number, Real, Rule, Step, SumKind, fields};
+use wgpu_optim::{Builder, DynRule, LAMB, LARS, Number, Real, Rule, Step, SumKind, fields};
 
 fn rules() -> [Box<dyn DynRule>; 2] {
     let lamb = LAMB { lr: 0.1, weight_decay: 0.01, ..Default::default() };
@@ -38,6 +38,34 @@ fn many_uneven_tensors_have_norms_of_their_own() {
         for placement in [Placement::Arena, Placement::Pooled] {
             step_and_check(Gpu::default(), rule.as_ref(), &lens, placement);
         }
+    }
+}
+
+/// Tensors of few blocks are added up by a thread each, those of many, and one among these, by a
+/// workgroup: the bits are the same.
+#[test]
+fn a_tensor_has_the_same_norm_alone_as_among_many() {
+    let gpu = Gpu::default();
+    let block = 256;
+    let few = [1, block, 8 * block - 1, 8 * block];
+    let lens = [&few[..], &[8 * block + 1, 3, 20_000, 5], &few, &[2 * block; 300]].concat();
+    let mut random = Random::new(7);
+    let grads: Vec<_> = lens.iter().map(|&len| random.wide_vec(len, -4.0, 4.0)).collect();
+    let stepped = |lens: &[usize], grads: &[Vec<f32>]| {
+        let rule = LAMB { lr: 0.1, ..Default::default() }.into();
+        let control = |builder: Builder| builder.statistics();
+        let mut model = Model::with(gpu, rule, lens, Placement::Arena, control).expect("built");
+        // Parameters are of the gradients' magnitudes.
+        (0..lens.len()).for_each(|i| model.optimizer.set_param(name(i), &grads[i]).expect("set"));
+        model.set_grads(grads);
+        model.step();
+        let norms = model.statistics().parameters.into_iter().map(|param| param.norms);
+        norms.zip(model.bits()).collect::<Vec<_>>()
+    };
+    let together = stepped(&lens, &grads);
+    for i in 0..2 * few.len() + 4 {
+        let alone = stepped(&lens[i..=i], &grads[i..=i]);
+        assert!(alone[0] == together[i], "tensor {i} of {} elements", lens[i]);
     }
 }
 

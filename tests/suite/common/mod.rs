@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod exact;
 pub mod facts;
+pub mod fuzz;
 pub mod gpu;
 pub mod hyper;
 pub mod limits;
