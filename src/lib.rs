@@ -181,6 +181,7 @@ mod error;
 mod gpu;
 mod layout;
 mod model;
+pub mod open_step;
 pub mod optimizer;
 mod rule;
 pub mod rules;
@@ -245,6 +246,12 @@ pub type Param = model::Param<Place>;
 /// # Ok::<(), wgpu_optim::Error>(())
 /// ```
 pub type CpuOptimizer<T> = optimizer::Optimizer<Cpu<T>>;
+
+/// A step of an [`Optimizer`] that is recorded in parts.
+pub type OpenStep<'a> = open_step::OpenStep<'a, Gpu>;
+
+/// A step of a [`CpuOptimizer`] that is taken in parts.
+pub type CpuOpenStep<'a, T> = open_step::OpenStep<'a, Cpu<T>>;
 
 /// Builds a [`CpuOptimizer`]: [`optimizer::Builder`] has the methods.
 pub type CpuBuilder<T> = optimizer::Builder<Cpu<T>>;

@@ -68,6 +68,8 @@ pub struct Layout {
     states_use: Vec<Vec<Use>>,
     /// Blocks that a buffer of the optimizer's own holds.
     buffer_blocks: u64,
+    /// Whether gradients of the caller's may overlap one another.
+    shared_grads: bool,
     /// Memory for [`Self::check_overlaps`].
     taken: Vec<Taken>,
 }
@@ -85,6 +87,9 @@ struct Taken {
 /// A parameter's arrays that the caller may keep, for messages.
 const ARRAYS: [&str; 2] = ["parameter buffer", "gradient buffer"];
 
+/// The gradient among them.
+const GRAD: usize = 1;
+
 impl Layout {
     /// Of no parameters.
     pub fn new(limits: &Limits) -> Self {
@@ -95,7 +100,28 @@ impl Layout {
     fn in_buffers_of(buffer_blocks: u64) -> Self {
         let (params, arena, states, specs, taken) = Default::default();
         let (arena_use, states_use) = Default::default();
-        Self { params, arena, states, specs, arena_use, states_use, buffer_blocks, taken }
+        let shared_grads = false;
+        Self {
+            params,
+            arena,
+            states,
+            specs,
+            arena_use,
+            states_use,
+            buffer_blocks,
+            shared_grads,
+            taken,
+        }
+    }
+
+    /// Lets gradients of the caller's overlap one another, or not.
+    pub fn share_grads(self, shared_grads: bool) -> Self {
+        Self { shared_grads, ..self }
+    }
+
+    /// Whether gradients of the caller's may overlap one another.
+    pub fn shares_grads(&self) -> bool {
+        self.shared_grads
     }
 
     /// The layout with more parameters. Their arrays are in the caller's buffers, of these sizes in
@@ -235,26 +261,17 @@ impl Layout {
         (*kernel, class.index, first.map(|(p, g)| (p.buffer, g.buffer, p.start)))
     }
 
-    /// Refuses places of the caller's that overlap.
+    /// Refuses places of the caller's that overlap, but for gradients where they may.
     ///
     /// # Errors
     /// Two of them do.
     pub fn check_overlaps(&mut self) -> Result<(), Error> {
-        let Self { specs, taken, .. } = self;
+        let Self { specs, taken, shared_grads, .. } = self;
         taken.clear();
-        for (param, spec) in specs.iter().enumerate().filter(|(_, spec)| spec.len > 0) {
-            for (array, place) in spec.places.iter().flatten().enumerate() {
-                let Place { buffer, offset: start } = *place;
-                let end = start + spec.codec(array).bytes(spec.len);
-                taken.push(Taken { buffer, start, end, param, array });
-            }
+        for (param, spec) in specs.iter().enumerate() {
+            taken.extend(spec.taken(param).into_iter().flatten());
         }
-        taken.sort_unstable_by_key(|taken| (taken.buffer, taken.start));
-        let overlap = taken.windows(2).find_map(|pair| match *pair {
-            [a, b] if a.buffer == b.buffer && b.start < a.end => Some((a, b)),
-            _ => None,
-        });
-        let Some((first, next)) = overlap else { return Ok(()) };
+        let Some((first, next)) = overlap(taken, *shared_grads) else { return Ok(()) };
         let owner = Owner { name: &specs[first.param].name, array: ARRAYS[first.array] };
         Err(Error::parameter(
             &specs[next.param].name,
@@ -266,9 +283,61 @@ impl Layout {
             "Give parameters and gradients disjoint ranges",
         ))
     }
+
+    /// Refuses gradients that overlap among these parameters, which are updated together.
+    ///
+    /// # Errors
+    /// Two of them do.
+    pub fn check_together(&self, params: &[usize]) -> Result<(), Error> {
+        if !self.shared_grads {
+            return Ok(());
+        }
+        let grad = |&param: &usize| self.specs[param].taken(param)[GRAD];
+        let mut taken: Vec<_> = params.iter().filter_map(grad).collect();
+        let Some((first, next)) = overlap(&mut taken, false) else { return Ok(()) };
+        let (other, end) = (&self.specs[first.param].name, first.end);
+        Err(Error::parameter(
+            &self.specs[next.param].name,
+            format!("a gradient apart from that of `{other}`, which is stepped in the same call"),
+            format!(
+                "bytes {} to {} of a buffer in which that one ends at byte {end}",
+                next.start, next.end
+            ),
+            "Step them by a call each, as soon as each gradient is there",
+        ))
+    }
+}
+
+/// Two ranges that overlap, if there are any; gradients may overlap gradients if they are shared.
+fn overlap(taken: &mut [Taken], shared_grads: bool) -> Option<(Taken, Taken)> {
+    taken.sort_unstable_by_key(|taken| (taken.buffer, taken.start));
+    // Of parameters and of gradients the range that reaches furthest so far.
+    let mut furthest: [Option<Taken>; 2] = [None; 2];
+    for &next in taken.iter() {
+        let meets = |other: &&Taken| other.buffer == next.buffer && next.start < other.end;
+        let others = if shared_grads && next.array == GRAD { &furthest[..GRAD] } else { &furthest };
+        if let Some(first) = others.iter().flatten().find(meets) {
+            return Some((*first, next));
+        }
+        let own = &mut furthest[next.array];
+        if own.is_none_or(|own| own.buffer != next.buffer || own.end < next.end) {
+            *own = Some(next);
+        }
+    }
+    None
 }
 
 impl ParamSpec {
+    /// The ranges of parameter and gradient, if the caller keeps them.
+    fn taken(&self, param: usize) -> [Option<Taken>; 2] {
+        let places = self.places.filter(|_| self.len > 0);
+        std::array::from_fn(|array| {
+            let Place { buffer, offset: start } = places?[array];
+            let end = start + self.codec(array).bytes(self.len);
+            Some(Taken { buffer, start, end, param, array })
+        })
+    }
+
     /// How the parameter is stored, or its gradient.
     fn codec(&self, array: usize) -> Codec {
         let formats = &self.class.formats;

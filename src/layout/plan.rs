@@ -180,9 +180,13 @@ words! {
 /// Parameters whose buffers and page are shared share a dispatch as long as its windows fit the
 /// limits.
 pub fn plan(layout: &Layout, slots: &[Option<Slot>], limits: &Limits) -> Vec<Dispatch> {
-    let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0 };
     let taking_part = slots.iter().enumerate().filter_map(|(param, slot)| Some((param, (*slot)?)));
-    let mut order: Vec<_> = taking_part.collect();
+    plan_of(layout, taking_part.collect(), limits)
+}
+
+/// The same for these parameters alone, each with its coefficients.
+pub fn plan_of(layout: &Layout, mut order: Vec<(usize, Slot)>, limits: &Limits) -> Vec<Dispatch> {
+    let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0 };
     order.sort_by_key(|&(param, slot)| (slot.kernel, slot.page, layout.place(param)));
     for (param, slot) in order {
         let placement = &layout.params[param];
