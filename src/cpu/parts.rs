@@ -41,10 +41,7 @@ impl<T: Real> OpenStep<'_, Cpu<T>> {
     ///
     /// # Errors
     /// A parameter is unknown, named twice, left out or stepped already. Nothing has changed then.
-    pub fn params(
-        &mut self,
-        params: impl IntoIterator<Item = impl ParamKey>,
-    ) -> Result<(), Error> {
+    pub fn params(&mut self, params: impl IntoIterator<Item = impl ParamKey>) -> Result<(), Error> {
         self.each(params, Tensor::step)
     }
 

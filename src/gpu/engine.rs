@@ -138,8 +138,7 @@ impl Gpu {
         let slots: Vec<_> = model.params.iter().map(|param| pages.of_count[param.count]).collect();
         // Gradients that share memory are never there all at once: there are no whole steps then.
         let is_whole = !self.layout.shares_grads();
-        let dispatches =
-            if is_whole { plan(&self.layout, &slots, &limits) } else { Vec::new() };
+        let dispatches = if is_whole { plan(&self.layout, &slots, &limits) } else { Vec::new() };
         let zeroed = match control.zero_grad && is_whole {
             true => frozen(model, &self.layout, 0..model.params.len(), &limits),
             false => Vec::new(),

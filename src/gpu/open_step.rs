@@ -107,11 +107,7 @@ impl OpenStep<'_, Gpu> {
         Ok(params)
     }
 
-    fn record(
-        &mut self,
-        pass: &mut wgpu::ComputePass<'_>,
-        params: &[usize],
-    ) -> Result<(), Error> {
+    fn record(&mut self, pass: &mut wgpu::ComputePass<'_>, params: &[usize]) -> Result<(), Error> {
         let Some(Ready { uploads, parts, .. }) = &mut self.optimizer.engine.ready else {
             return Err(not_ready());
         };
@@ -129,10 +125,12 @@ impl Gpu {
             return Ok(());
         }
         Err(Error::Setting {
-            expected: "an optimizer that was built without `shared_grads`: a whole step would find \
+            expected:
+                "an optimizer that was built without `shared_grads`: a whole step would find \
                        all gradients but the last ones overwritten"
+                    .into(),
+            remedy: "Step in parts, by `begin_step`, or give each gradient memory of its own"
                 .into(),
-            remedy: "Step in parts, by `begin_step`, or give each gradient memory of its own".into(),
         })
     }
 
@@ -173,9 +171,8 @@ impl Gpu {
         let decision = None;
         let inputs =
             Inputs { model, kernels, pages, buffers, control, dispatches, zeroed, decision };
-        let made = guarded(device, "preparing a part of a step", || {
-            inputs.commands(compiler, scratch)
-        });
+        let made =
+            guarded(device, "preparing a part of a step", || inputs.commands(compiler, scratch));
         // After a failure half of what is kept may be invalid.
         made.and_then(|made| made).inspect_err(|_| scratch.clear())
     }

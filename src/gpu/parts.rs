@@ -51,12 +51,7 @@ impl Parts {
 
 impl Part {
     /// Records it as a part of this step.
-    pub fn record(
-        &mut self,
-        pass: &mut wgpu::ComputePass<'_>,
-        uploads: &Uploads,
-        open: &mut Open,
-    ) {
+    pub fn record(&mut self, pass: &mut wgpu::ComputePass<'_>, uploads: &Uploads, open: &mut Open) {
         let first = *self.first_step.get_or_insert(open.number);
         let first_is_done = self.arrived.load(Ordering::Acquire) >= first;
         self.commands.record(pass, uploads, &open.slot, first_is_done);

@@ -6,7 +6,7 @@ mod codecs;
 mod drift;
 mod golden;
 mod host;
-mod model;
+pub mod model;
 mod twins;
 
 use wgpu_optim::{Format, Rounding, Storage};
