@@ -146,6 +146,9 @@
 //!   [`set_frozen`](Optimizer::set_frozen), [`add_group`](Optimizer::add_group),
 //!   [`set_buffers`](Optimizer::set_buffers) and [`remove_buffers`](Optimizer::remove_buffers):
 //!   states and step counts stay, and each parameter's count is its own.
+//! - **Steps in parts**: [`begin_step`](Optimizer::begin_step) steps each parameter as soon as its
+//!   gradient is there, in the middle of the backward pass; with
+//!   [`shared_grads`](Builder::shared_grads) the next layer's gradients take the memory of its own.
 //! - **Statistics**: [`read_statistics`](Optimizer::read_statistics). A loop that skips every step
 //!   looks like one that trains: act on [`skipped_in_row`](Statistics::skipped_in_row).
 //! - **Checkpoints**: [`read_params`](Optimizer::read_params),

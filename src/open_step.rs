@@ -73,7 +73,8 @@ impl<'a, E: Engine> OpenStep<'a, E> {
     ) -> Result<(), Error> {
         self.check_open()?;
         let params = self.optimizer.model.find_all(params)?;
-        for &param in params.iter().filter(|&&param| self.turns[param] == Turn::Stepped) {
+        let stepped = |&&param: &&usize| self.turns[param] == Turn::Stepped;
+        if let Some(&param) = params.iter().find(stepped) {
             return Err(self.had_its_turn(param, "Leave it out before, or take its step as taken"));
         }
         params.into_iter().for_each(|param| self.turns[param] = Turn::LeftOut);

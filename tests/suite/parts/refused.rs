@@ -28,7 +28,8 @@ fn params(optimizer: &Optimizer) -> Vec<Vec<f32>> {
 
 #[test]
 fn what_must_know_all_gradients_first_is_refused() {
-    let controls: [(fn(Builder) -> Builder, &str); 5] = [
+    type Control = fn(Builder) -> Builder;
+    let controls: [(Control, &str); 5] = [
         (|builder| builder.clip_grad_norm(1.0), "`clip_grad_norm`"),
         (|builder| builder.clip_grad_norm_max(1.0), "`clip_grad_norm_max`"),
         (|builder| builder.grad_scaler(GradScaler::default()), "`grad_scaler`"),

@@ -92,10 +92,13 @@ fn refused<T>(result: Result<T, Error>, words: &[&str]) {
     }
 }
 
-fn build(places: &[(&str, usize, [(usize, u64); 2])]) -> Result<Optimizer, Error> {
+/// A parameter's name, its elements, and the buffer and element where it and its gradient start.
+type Place = (&'static str, usize, [(usize, u64); 2]);
+
+fn build(places: &[Place]) -> Result<Optimizer, Error> {
     let gpu = Gpu::default();
     let buffers = [0, 1].map(|_| gpu.buffer(&[0.0; 64]));
-    let param = |&(name, len, [(p, at), (g, from)]): &(&str, usize, [(usize, u64); 2])| {
+    let param = |&(name, len, [(p, at), (g, from)]): &Place| {
         Param::new(name, len).buffers((&buffers[p], 4 * at), (&buffers[g], 4 * from))
     };
     let builder = Optimizer::builder().shared_grads();
