@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --release --example engine
 //! cargo run --release --example engine -- --in-parts       # the gradients of one layer at a time
-//! cargo run --release --example engine -- --states 8bit  # states in a quarter
+//! cargo run --release --example engine -- --states 8bit    # states in a quarter
 //! ```
 //!
 //! Everything except the optimizer belongs to the engine: the device, the buffers, the kernels of
