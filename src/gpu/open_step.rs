@@ -61,9 +61,9 @@ impl OpenStep<'_, Gpu> {
     /// The first time that a step has this part, its tables and bind groups are created; nothing is
     /// compiled. Parts cost the least where they are the same in each step.
     ///
-    /// What is recorded must be submitted, as a whole step. Where a part's commands are dropped, its
-    /// parameters alone miss the step, although it was counted; [`Optimizer::set_steps`] sets that
-    /// right.
+    /// What is recorded must be submitted, as a whole step. Where a part's commands are dropped,
+    /// its parameters alone miss the step, although it was counted; [`Optimizer::set_steps`] sets
+    /// that right.
     ///
     /// # Errors
     /// A parameter is unknown, named twice, left out or stepped already; two gradients of this part
