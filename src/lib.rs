@@ -146,6 +146,9 @@
 //!   [`set_frozen`](Optimizer::set_frozen), [`add_group`](Optimizer::add_group),
 //!   [`set_buffers`](Optimizer::set_buffers) and [`remove_buffers`](Optimizer::remove_buffers):
 //!   states and step counts stay, and each parameter's count is its own.
+//! - **Steps in parts**: [`begin_step`](Optimizer::begin_step) steps each parameter as soon as its
+//!   gradient is there, in the middle of the backward pass; with
+//!   [`shared_grads`](Builder::shared_grads) the next layer's gradients take the memory of its own.
 //! - **Statistics**: [`read_statistics`](Optimizer::read_statistics). A loop that skips every step
 //!   looks like one that trains: act on [`skipped_in_row`](Statistics::skipped_in_row).
 //! - **Checkpoints**: [`save`](optimizer::Optimizer::save) and [`load`](optimizer::Optimizer::load)
@@ -182,6 +185,7 @@ mod error;
 mod gpu;
 mod layout;
 mod model;
+pub mod open_step;
 pub mod optimizer;
 mod rule;
 pub mod rules;
@@ -246,6 +250,12 @@ pub type Param = model::Param<Place>;
 /// # Ok::<(), wgpu_optim::Error>(())
 /// ```
 pub type CpuOptimizer<T> = optimizer::Optimizer<Cpu<T>>;
+
+/// A step of an [`Optimizer`] that is recorded in parts.
+pub type OpenStep<'a> = open_step::OpenStep<'a, Gpu>;
+
+/// A step of a [`CpuOptimizer`] that is taken in parts.
+pub type CpuOpenStep<'a, T> = open_step::OpenStep<'a, Cpu<T>>;
 
 /// Builds a [`CpuOptimizer`]: [`optimizer::Builder`] has the methods.
 pub type CpuBuilder<T> = optimizer::Builder<Cpu<T>>;

@@ -3,6 +3,8 @@
 //!
 //! ```sh
 //! cargo run --release --example engine
+//! cargo run --release --example engine -- --in-parts       # the gradients of one layer at a time
+//! cargo run --release --example engine -- --states 8bit    # states in a quarter
 //! ```
 //!
 //! Everything except the optimizer belongs to the engine: the device, the buffers, the kernels of
@@ -18,6 +20,7 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+use clap::{Parser, ValueEnum};
 use digits::Digits;
 use monitor::Monitor;
 use network::{Batch, Network};
@@ -25,20 +28,65 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Instant;
-use tensor::Tensor;
+use tensor::{Gradients, Tensor};
 use wgpu_optim::schedule::{CosineAnnealing, Schedule};
-use wgpu_optim::{AdamW, Optimizer};
+use wgpu_optim::{AdamW, Format, Optimizer, Storage};
 
 const SEED: u64 = 1;
 const EPOCHS: usize = 20;
 /// Divides the size of the training set.
 const BATCH_SIZE: usize = 50;
 const LEARNING_RATE: f64 = 1e-2;
-/// The global norm that gradients are clipped to.
+/// The global norm that gradients are clipped to, where all are there at once.
 const MAX_NORM: f64 = 1.0;
 
+/// Trains a small network on handwritten digits, all on the GPU.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Step each layer in the middle of the backward pass, so that the gradients of all layers
+    /// share the memory of one layer's; their norm is not clipped then
+    #[arg(long)]
+    in_parts: bool,
+
+    /// Format of the optimizer's states, of layers of 4096 parameters or more
+    #[arg(long, value_name = "FORMAT", default_value = "f32")]
+    states: StateFormat,
+}
+
+/// How states are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StateFormat {
+    /// 32 bits
+    F32,
+    /// 8 bits, with a scale for each 256
+    #[value(name = "8bit")]
+    Block8,
+}
+
+/// How a trainer is set up.
+#[derive(Debug, Clone)]
+struct Setup {
+    gradients: Gradients,
+    /// The global norm that gradients are clipped to, which needs them all.
+    max_norm: Option<f64>,
+    storage: Storage,
+}
+
+impl From<Args> for Setup {
+    fn from(Args { in_parts, states }: Args) -> Self {
+        let storage = match states {
+            StateFormat::F32 => Storage::f32(),
+            StateFormat::Block8 => Storage::f32().states(Format::Block8),
+        };
+        match in_parts {
+            true => Self { gradients: Gradients::OfOneLayer, max_norm: None, storage },
+            false => Self { gradients: Gradients::OfAllLayers, max_norm: Some(MAX_NORM), storage },
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    match run() {
+    match run(Args::parse().into()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -47,7 +95,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
+fn run(setup: Setup) -> Result<(), Box<dyn Error>> {
     let adapter = adapter().ok_or(
         "No GPU adapter found: install its driver, or a software driver for Vulkan (on Debian and \
          Ubuntu: apt install mesa-vulkan-drivers)",
@@ -60,16 +108,20 @@ fn run() -> Result<(), Box<dyn Error>> {
         ..Default::default()
     }))?;
 
-    let mut trainer = Trainer::new(device, queue)?;
+    let mut trainer = Trainer::new(device, queue, setup)?;
+    let [parameters, gradients] = trainer.bytes;
+    println!("gradients take {gradients} bytes, those of all layers would take {parameters}");
     let start = Instant::now();
     for epoch in 0..EPOCHS {
         let training = trainer.epoch()?;
         if epoch % 5 == 4 {
             let test = trainer.evaluate()?;
-            let norm = trainer.monitor.latest.as_ref().map_or(0.0, |latest| latest.grad_norm);
+            let norm = match &trainer.monitor.latest {
+                Some(latest) => format!("  gradient norm {:.4}", latest.grad_norm),
+                None => String::new(),
+            };
             println!(
-                "epoch {:2}  training loss {:.4}  gradient norm {norm:.4}  test loss {:.4}  \
-                 test accuracy {:.2} %",
+                "epoch {:2}  training loss {:.4}{norm}  test loss {:.4}  test accuracy {:.2} %",
                 epoch + 1,
                 training.loss,
                 test.loss,
@@ -105,6 +157,9 @@ struct Trainer {
     training_batch: Batch,
     test_batch: Batch,
     optimizer: Optimizer,
+    setup: Setup,
+    /// Bytes of the parameters, and of the gradients.
+    bytes: [u64; 2],
     schedule: Schedule,
     /// Steps so far.
     steps: u64,
@@ -118,19 +173,25 @@ struct Score {
 }
 
 impl Trainer {
-    fn new(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Box<dyn Error>> {
+    fn new(device: wgpu::Device, queue: wgpu::Queue, setup: Setup) -> Result<Self, Box<dyn Error>> {
         let [training_set, test_set] = Digits::upload(&device, &queue, SEED)?;
-        let network = Network::new(&device, &queue, SEED);
+        let network = Network::new(&device, &queue, SEED, setup.gradients);
         let training_batch = network.batch(&device, BATCH_SIZE);
         let test_batch = network.batch(&device, test_set.len);
 
         // Two groups: only weights have weight decay. One dispatch still updates both.
         let adamw = AdamW { lr: LEARNING_RATE, ..Default::default() };
-        let optimizer = Optimizer::builder()
+        let mut builder = Optimizer::builder()
             .group(adamw, network.weights())
             .group(AdamW { weight_decay: 0.0, ..adamw }, network.biases())
-            .clip_grad_norm(MAX_NORM)
-            .build(&device, &queue)?;
+            .storage("*", setup.storage.clone());
+        if let Some(max_norm) = setup.max_norm {
+            builder = builder.clip_grad_norm(max_norm);
+        }
+        if setup.gradients == Gradients::OfOneLayer {
+            builder = builder.shared_grads();
+        }
+        let optimizer = builder.build(&device, &queue)?;
         let steps = EPOCHS * training_set.len.div_ceil(BATCH_SIZE);
         let schedule = CosineAnnealing::new(LEARNING_RATE, steps as u64).into();
         Ok(Self {
@@ -141,6 +202,8 @@ impl Trainer {
             training_batch,
             test_batch,
             optimizer,
+            setup,
+            bytes: network.bytes,
             schedule,
             steps: 0,
             monitor: Monitor::default(),
@@ -159,19 +222,34 @@ impl Trainer {
     fn step(&mut self, first: usize) -> Result<(), Box<dyn Error>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         self.training_batch.load(&mut encoder, &self.training_set, first);
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        self.training_batch.forward(&mut pass);
-        self.training_batch.backward(&mut pass);
-        drop(pass); // ends the pass, so that the encoder can be used again
-
         // Kernels read hyperparameters from a buffer, so that a change recompiles nothing.
         self.optimizer.set_base_lr(self.schedule.lr(self.steps))?;
-        // The step is recorded like the engine's own work: it runs after the backward pass and
-        // before the next batch. wgpu inserts the barriers.
-        self.optimizer.step(&mut encoder)?;
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        self.training_batch.forward(&mut pass);
+        // The step is recorded like the engine's own work: it runs after the backward pass, or that
+        // of each layer, and before the next batch. wgpu inserts the barriers.
+        match self.setup.gradients {
+            Gradients::OfAllLayers => {
+                self.training_batch.backward.iter().for_each(|layer| layer.record(&mut pass));
+                self.optimizer.step_in_pass(&mut pass)?;
+            }
+            Gradients::OfOneLayer => {
+                let mut step = self.optimizer.begin_step()?;
+                for layer in &self.training_batch.backward {
+                    layer.record(&mut pass);
+                    // From here on the memory of these gradients is the next layer's.
+                    step.params_in_pass(&mut pass, &layer.parameters)?;
+                }
+                step.end()?;
+            }
+        }
+        drop(pass); // ends the pass, so that the encoder can be finished
         self.queue.submit([encoder.finish()]);
         self.steps += 1;
-        self.monitor.update(&self.device, &self.optimizer)
+        if self.setup.max_norm.is_some() {
+            self.monitor.update(&self.device, &self.optimizer)?;
+        }
+        Ok(())
     }
 
     /// Classifies the test set, without training.

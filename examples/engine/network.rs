@@ -2,7 +2,7 @@
 
 use crate::digits::{CLASSES, Digits, PIXELS, Random};
 use crate::kernel::{Call, Kernel};
-use crate::tensor::{Parameter, Pool, Tensor};
+use crate::tensor::{Gradients, Parameter, Pool, Tensor};
 
 const HIDDEN: usize = 64;
 
@@ -30,6 +30,7 @@ impl Linear {
         let overrides =
             [("INPUTS", inputs as f64), ("OUTPUTS", outputs as f64), ("RELU", relu.into())];
         let kernel = |entry_point| Kernel::new(device, &module, entry_point, &overrides);
+        pool.next_layer();
         Self {
             inputs,
             outputs,
@@ -73,6 +74,12 @@ impl Linear {
         ]
     }
 
+    /// The layer's backward pass, made of these calls.
+    fn backward_of(&self, calls: impl IntoIterator<Item = Call>) -> Backward {
+        let parameters = [&self.weight, &self.bias].map(|parameter| parameter.name.clone());
+        Backward { calls: calls.into_iter().collect(), parameters }
+    }
+
     /// Computes the gradient of the input, which is the output of a ReLU.
     fn backward_input(
         &self,
@@ -91,11 +98,19 @@ pub struct Network {
     hidden: Linear,
     output: Linear,
     cross_entropy: Kernel,
+    /// Bytes of the parameters, and of the gradients.
+    pub bytes: [u64; 2],
 }
 
 impl Network {
-    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, seed: u64) -> Self {
-        let mut pool = Pool::new(device, &[PIXELS * HIDDEN, HIDDEN, HIDDEN * CLASSES, CLASSES]);
+    pub fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        seed: u64,
+        gradients: Gradients,
+    ) -> Self {
+        let layers = [[PIXELS * HIDDEN, HIDDEN], [HIDDEN * CLASSES, CLASSES]];
+        let mut pool = Pool::new(device, &layers, gradients);
         let hidden = Linear::new(device, &mut pool, "hidden", [PIXELS, HIDDEN], true);
         let output = Linear::new(device, &mut pool, "output", [HIDDEN, CLASSES], false);
         let mut random = Random(seed);
@@ -105,7 +120,7 @@ impl Network {
         let module = device.create_shader_module(wgpu::include_wgsl!("cross_entropy.wgsl"));
         let overrides = [("CLASSES", CLASSES as f64)];
         let cross_entropy = Kernel::new(device, &module, "cross_entropy", &overrides);
-        Self { hidden, output, cross_entropy }
+        Self { hidden, output, cross_entropy, bytes: pool.bytes() }
     }
 
     pub fn weights(&self) -> [&Parameter; 2] {
@@ -135,15 +150,15 @@ impl Network {
             self.output.forward(device, &hidden, &logits),
             self.cross_entropy.call(device, rows, &of_loss),
         ];
-        let mut backward = Vec::new();
-        backward.extend(self.output.backward(device, &hidden, &logits_gradient));
-        backward.push(self.output.backward_input(
-            device,
-            &hidden,
-            &logits_gradient,
-            &hidden_gradient,
-        ));
-        backward.extend(self.hidden.backward(device, &images, &hidden_gradient));
+        // The gradient of the input is the last to read the weights, which may be stepped then.
+        let of_input =
+            self.output.backward_input(device, &hidden, &logits_gradient, &hidden_gradient);
+        let of_output = self.output.backward(device, &hidden, &logits_gradient);
+        let of_hidden = self.hidden.backward(device, &images, &hidden_gradient);
+        let backward = vec![
+            self.output.backward_of(of_output.into_iter().chain([of_input])),
+            self.hidden.backward_of(of_hidden),
+        ];
         Batch { rows, images, labels, scores, forward, backward }
     }
 }
@@ -157,7 +172,22 @@ pub struct Batch {
     /// For each row its loss, and 1 if it was classified correctly, summed since the last reset.
     pub scores: Tensor,
     forward: Vec<Call>,
-    backward: Vec<Call>,
+    /// Of each layer, the last one first.
+    pub backward: Vec<Backward>,
+}
+
+/// The backward pass of one layer.
+pub struct Backward {
+    calls: Vec<Call>,
+    /// The parameters whose gradients it writes.
+    pub parameters: [String; 2],
+}
+
+impl Backward {
+    /// Records it: it writes gradients where the optimizer reads them.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.calls.iter().for_each(|call| call.record(pass));
+    }
 }
 
 impl Batch {
@@ -173,10 +203,5 @@ impl Batch {
     /// Records the forward pass, including the loss.
     pub fn forward(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.forward.iter().for_each(|call| call.record(pass));
-    }
-
-    /// Records the backward pass, which writes the gradients where the optimizer reads them.
-    pub fn backward(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.backward.iter().for_each(|call| call.record(pass));
     }
 }

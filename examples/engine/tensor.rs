@@ -52,7 +52,17 @@ impl From<&Parameter> for Param {
     }
 }
 
-/// One buffer that holds all parameters and all gradients.
+/// Which gradients are there at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gradients {
+    /// All: the optimizer's step comes after the whole backward pass.
+    OfAllLayers,
+    /// One layer's: each layer is stepped in the middle of the backward pass, and the next layer's
+    /// gradients take the memory of its own.
+    OfOneLayer,
+}
+
+/// One buffer that holds all parameters and the gradients.
 ///
 /// A buffer for each tensor would work as well; the pool shows that tensors can be at any place
 /// that the engine chooses. It works for the engine's kernels because none of them both reads
@@ -61,19 +71,33 @@ impl From<&Parameter> for Param {
 pub struct Pool {
     buffer: wgpu::Buffer,
     alignment: u64,
-    used: u64,
+    /// Where the next parameter and the next gradient start, and where a layer's gradients do.
+    next_value: u64,
+    next_gradient: u64,
+    first_gradient: u64,
+    gradients: Gradients,
 }
 
 impl Pool {
-    /// A pool for parameters of these lengths and their gradients.
-    pub fn new(device: &wgpu::Device, parameters: &[usize]) -> Self {
+    /// A pool for layers whose parameters have these lengths, and their gradients.
+    pub fn new<const N: usize>(
+        device: &wgpu::Device,
+        layers: &[[usize; N]],
+        gradients: Gradients,
+    ) -> Self {
         // The engine's kernels bind ranges, which must start at multiples of this. The optimizer
         // accepts any multiple of 4.
         let alignment = u64::from(device.limits().min_storage_buffer_offset_alignment);
-        let size = |&len: &usize| 2 * (len as u64 * 4).next_multiple_of(alignment);
+        let size = |&len: &usize| (len as u64 * 4).next_multiple_of(alignment);
+        let sizes = layers.iter().map(|layer| layer.iter().map(size).sum::<u64>());
+        let values: u64 = sizes.clone().sum();
+        let size = match gradients {
+            Gradients::OfAllLayers => values,
+            Gradients::OfOneLayer => sizes.max().unwrap_or(0),
+        };
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters and gradients"),
-            size: parameters.iter().map(size).sum(),
+            size: values + size,
             // The optimizer only needs STORAGE. COPY_DST is for the initial values, COPY_SRC for
             // checkpoints.
             usage: wgpu::BufferUsages::STORAGE
@@ -81,18 +105,31 @@ impl Pool {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Self { buffer, alignment, used: 0 }
+        let (next_value, next_gradient, first_gradient) = (0, values, values);
+        Self { buffer, alignment, next_value, next_gradient, first_gradient, gradients }
+    }
+
+    /// The parameters of the next layer are to come.
+    pub fn next_layer(&mut self) {
+        if self.gradients == Gradients::OfOneLayer {
+            self.next_gradient = self.first_gradient;
+        }
     }
 
     pub fn parameter(&mut self, name: String, shape: &[usize]) -> Parameter {
-        let len = shape.iter().product();
-        let (value, gradient) = (self.tensor(len), self.tensor(len));
+        let len: usize = shape.iter().product();
+        let bytes = (len as u64 * 4).next_multiple_of(self.alignment);
+        let tensor = |next: &mut u64| {
+            let offset = *next;
+            *next += bytes;
+            Tensor { buffer: self.buffer.clone(), offset, len }
+        };
+        let (value, gradient) = (tensor(&mut self.next_value), tensor(&mut self.next_gradient));
         Parameter { name, shape: shape.to_vec(), value, gradient }
     }
 
-    fn tensor(&mut self, len: usize) -> Tensor {
-        let offset = self.used;
-        self.used += (len as u64 * 4).next_multiple_of(self.alignment);
-        Tensor { buffer: self.buffer.clone(), offset, len }
+    /// Bytes of the parameters' values, and of the gradients.
+    pub fn bytes(&self) -> [u64; 2] {
+        [self.first_gradient, self.buffer.size() - self.first_gradient]
     }
 }

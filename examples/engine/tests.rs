@@ -4,9 +4,13 @@ use digits::PIXELS;
 const NAMES: [&str; 4] = ["hidden.weight", "hidden.bias", "output.weight", "output.bias"];
 
 fn trainer() -> Trainer {
+    trainer_of(Args { in_parts: false, states: StateFormat::F32 }.into())
+}
+
+fn trainer_of(setup: Setup) -> Trainer {
     let adapter = adapter().expect("these tests need a GPU or a software driver");
     let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).unwrap();
-    Trainer::new(device, queue).unwrap()
+    Trainer::new(device, queue, setup).unwrap()
 }
 
 #[test]
@@ -17,6 +21,38 @@ fn an_epoch_lowers_the_loss() {
     let after = trainer.evaluate().unwrap();
     assert!(after.loss < before.loss / 2.0);
     assert!(after.accuracy > 0.8);
+}
+
+/// Layer by layer, in the memory of one layer's gradients: the same losses and parameters, to the
+/// bit.
+#[test]
+fn steps_in_parts_train_as_whole_steps_do() {
+    for states in [StateFormat::F32, StateFormat::Block8] {
+        let parts: Setup = Args { in_parts: true, states }.into();
+        let whole = Setup { gradients: Gradients::OfAllLayers, ..parts.clone() };
+        let [parts, whole] = [parts, whole].map(|setup| {
+            let mut trainer = trainer_of(setup);
+            let losses = [0, 1].map(|_| trainer.epoch().unwrap().loss.to_bits());
+            let read = |name| trainer.optimizer.read_param(name).unwrap().wait().unwrap();
+            let bits = NAMES.map(read).concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            (losses, bits, trainer.bytes)
+        });
+        assert_eq!(parts.0, whole.0);
+        assert!(parts.1 == whole.1, "{states:?}");
+        // The arena holds the hidden layer's gradients, and no more.
+        assert_eq!(whole.2[0], whole.2[1]);
+        assert_eq!(parts.2[1], (64 * 64 + 64) * 4);
+    }
+}
+
+#[test]
+fn states_in_8_bits_train_as_well() {
+    let mut trainer = trainer_of(Args { in_parts: false, states: StateFormat::Block8 }.into());
+    let before = trainer.evaluate().unwrap();
+    trainer.epoch().unwrap();
+    assert!(trainer.evaluate().unwrap().loss < before.loss / 2.0);
+    let state = trainer.optimizer.read_state_bytes("hidden.weight", "exp_avg").unwrap();
+    assert_eq!(state.wait().unwrap().len(), 64 * 64 / 256 * 260);
 }
 
 #[test]

@@ -47,6 +47,27 @@ impl Control {
         f64::from(self.micro_batches.max(1))
     }
 
+    /// Refuses a step in parts where something must be known of all gradients first.
+    pub(crate) fn check_parts(&self) -> Result<(), Error> {
+        let asked = match self {
+            Self { clip_norm: Some((NormType::L2, _)), .. } => "clip_grad_norm",
+            Self { clip_norm: Some((NormType::Max, _)), .. } => "clip_grad_norm_max",
+            Self { scaler: Some(_), .. } => "grad_scaler",
+            Self { skip_non_finite: true, .. } => "skip_non_finite",
+            Self { statistics: true, .. } => "statistics",
+            _ => return Ok(()),
+        };
+        Err(Error::Setting {
+            expected: format!(
+                "an optimizer that was built without `{asked}`, which must know all gradients \
+                 before the first parameter is updated; a step in parts never has them all"
+            ),
+            remedy: "Take whole steps by `step`, or build without it: `clip_grad_value`, \
+                     `zero_grad` and `set_micro_batches` work in parts"
+                .into(),
+        })
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Error> {
         if let Some((_, max_norm)) = self.clip_norm {
             limit("clip_grad_norm", max_norm)?;

@@ -1,7 +1,7 @@
 //! A rule's passes over elements that are not all stored in the engine's own type: a tile is
 //! decoded, handed to the rule, and encoded.
 
-use crate::cpu::stored::{View, ViewMut};
+use crate::cpu::stored::{Memory, View, ViewMut};
 use crate::layout::formats::noise::noise;
 use crate::layout::geometry::BLOCK;
 use crate::model::{Formats, Keeping};
@@ -29,34 +29,50 @@ pub(super) struct Coded<'a, T> {
     pub states: Vec<ViewMut<'a, T>>,
 }
 
-/// A tile's elements in the engine's own type.
+/// A tile's elements in the engine's own type, in memory that the next tile uses again.
 struct Tile<T> {
     params: Vec<T>,
     grads: Vec<T>,
     states: Vec<Vec<T>>,
+    memory: Memory,
+}
+
+impl<T: Real> Tile<T> {
+    /// Of at most so many elements.
+    fn new(len: usize, states: usize) -> Self {
+        let values = || vec![T::default(); len.min(TILE)];
+        let states = (0..states).map(|_| values()).collect();
+        Self { params: values(), grads: values(), states, memory: Memory::default() }
+    }
+
+    /// Makes it one of so many elements: the last of a chunk may be shorter than the others.
+    fn resize(&mut self, len: usize) {
+        let Self { params, grads, states, .. } = self;
+        let arrays = [params, grads].into_iter().chain(states);
+        arrays.for_each(|array| array.resize(len, T::default()));
+    }
 }
 
 impl<T: Real> Coded<'_, T> {
     pub fn update(mut self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) {
+        let mut tile = Tile::new(self.len, self.states.len());
+        let used = self.used();
         for at in (0..self.len).step_by(TILE) {
-            let mut tile = self.tile(at);
-            let used = self.used();
+            self.load(at, &mut tile);
+            let Tile { params, grads, states, .. } = &mut tile;
             let mut states: Vec<&mut [T]> =
-                tile.states[..used].iter_mut().map(Vec::as_mut_slice).collect();
-            let (params, grads) = (&mut tile.params[..], &tile.grads[..]);
-            rule.update_run(
-                coeffs,
-                scaling,
-                T::any_run(Run { params, grads, states: &mut states }),
-            );
-            self.store(at, tile, coeffs);
+                states[..used].iter_mut().map(Vec::as_mut_slice).collect();
+            let run = Run { params, grads, states: &mut states };
+            rule.update_run(coeffs, scaling, T::any_run(run));
+            self.store(at, &mut tile, coeffs);
         }
     }
 
     pub fn sums(&self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) -> [f64; MAX_SUMS] {
+        let mut tile = Tile::new(self.len, self.states.len());
         let mut sums = [0.0; MAX_SUMS];
         for at in (0..self.len).step_by(TILE) {
-            let tile = self.tile(at);
+            self.load(at, &mut tile);
             let used = tile.states[..self.used()].iter();
             let states: Vec<&[T]> = used.map(Vec::as_slice).collect();
             let (params, grads) = (&tile.params[..], &tile.grads[..]);
@@ -72,37 +88,36 @@ impl<T: Real> Coded<'_, T> {
         self.storing.formats.kept().unwrap_or(self.states.len())
     }
 
-    fn tile(&self, at: usize) -> Tile<T> {
-        let len = TILE.min(self.len - at);
-        let read = |view: View<'_, T>| {
-            let mut values = vec![T::default(); len];
-            view.read(at, &mut values);
-            values
-        };
-        let states: Vec<_> = self.states.iter().map(|state| read(state.view())).collect();
-        let (mut params, grads) = (read(self.param.view()), read(self.grad));
+    /// Decodes the tile that starts at this element.
+    fn load(&self, at: usize, tile: &mut Tile<T>) {
+        tile.resize(TILE.min(self.len - at));
+        let Tile { params, grads, states, memory } = tile;
+        self.param.view().read(at, params, memory);
+        self.grad.read(at, grads, memory);
+        for (state, values) in self.states.iter().zip(&mut *states) {
+            state.view().read(at, values, memory);
+        }
         let formats = &self.storing.formats;
         if let Some(kept) = formats.kept() {
             for (p, &kept) in params.iter_mut().zip(&states[kept]) {
                 *p = joined(formats, *p, kept);
             }
         }
-        Tile { params, grads, states }
     }
 
-    fn store(&mut self, at: usize, mut tile: Tile<T>, coeffs: &[f64]) {
+    /// Encodes it.
+    fn store(&mut self, at: usize, tile: &mut Tile<T>, coeffs: &[f64]) {
         // To the nearest it is rounded as it is written.
         if self.storing.formats.keeping != Keeping::Nothing {
-            self.split(at, &mut tile, coeffs);
+            self.split(at, tile, coeffs);
         }
-        self.param.write(at, &tile.params);
-        for (state, values) in self.states.iter_mut().zip(&tile.states) {
-            state.write(at, values);
+        let Tile { params, states, memory, .. } = tile;
+        self.param.write(at, params, memory);
+        for (state, values) in self.states.iter_mut().zip(states) {
+            state.write(at, values, memory);
         }
     }
-}
 
-impl<T: Real> Coded<'_, T> {
     /// Parts the new parameters of a tile into what is stored and what is kept.
     fn split(&self, at: usize, tile: &mut Tile<T>, coeffs: &[f64]) {
         let Storing { formats, noise_key } = self.storing;

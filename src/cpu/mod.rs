@@ -2,6 +2,7 @@
 //! found.
 
 mod coded;
+mod parts;
 mod stored;
 mod tensor;
 mod transfer;
@@ -32,6 +33,7 @@ impl<T: Real> Engine for Cpu<T> {
     /// It owns all elements.
     type Place = Infallible;
     type Setup = ();
+    type Open = Step;
 
     fn extend(
         &mut self,
@@ -84,7 +86,8 @@ impl<T: Real> Builder<Cpu<T>> {
 
 /// What a step does: the gradients' factor and limit, and each step count's coefficients, if it
 /// takes part.
-struct Step {
+#[derive(Debug)]
+pub struct Step {
     scaling: [f64; 2],
     coeffs: Vec<Option<Vec<f64>>>,
 }
@@ -100,14 +103,14 @@ impl<T: Real> Optimizer<Cpu<T>> {
     /// # Errors
     /// A parameter has taken 2³² − 1 steps already; see [`Self::set_steps`].
     pub fn step(&mut self) -> Result<(), Error> {
-        if let Some(Step { scaling, coeffs }) = self.begin_step()? {
+        if let Some(Step { scaling, coeffs }) = self.start()? {
             for (tensor, param) in self.engine.tensors.iter_mut().zip(&self.model.params) {
                 let Some(coeffs) = &coeffs[param.count] else { continue };
                 let rule = self.model.groups[param.group].rule.as_ref();
                 tensor.step(rule, coeffs, scaling);
             }
         }
-        self.end_step();
+        self.finish();
         Ok(())
     }
 
@@ -119,7 +122,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
     #[cfg(feature = "rayon")]
     pub fn par_step(&mut self) -> Result<(), Error> {
         use rayon::prelude::*;
-        if let Some(Step { scaling, coeffs }) = self.begin_step()? {
+        if let Some(Step { scaling, coeffs }) = self.start()? {
             let model = &self.model;
             self.engine.tensors.par_iter_mut().zip(&model.params).for_each(|(tensor, param)| {
                 let Some(coeffs) = &coeffs[param.count] else { return };
@@ -127,14 +130,19 @@ impl<T: Real> Optimizer<Cpu<T>> {
                 tensor.par_step(rule, coeffs, scaling);
             });
         }
-        self.end_step();
+        self.finish();
         Ok(())
     }
 
     /// Decides about a step and counts it; `None` to skip it.
-    fn begin_step(&mut self) -> Result<Option<Step>, Error> {
+    fn start(&mut self) -> Result<Option<Step>, Error> {
         self.model.check_steps()?;
         let Some(factor) = self.decide() else { return Ok(None) };
+        self.counted(factor).map(Some)
+    }
+
+    /// Counts a step of gradients times this factor.
+    fn counted(&mut self, factor: f64) -> Result<Step, Error> {
         self.model.advance(false)?;
         let coeffs = |count: usize| {
             self.model.counts[count].takes_part().then(|| {
@@ -144,7 +152,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
             })
         };
         let coeffs = (0..self.model.counts.len()).map(coeffs).collect();
-        Ok(Some(Step { scaling: [factor, self.control.limit()], coeffs }))
+        Ok(Step { scaling: [factor, self.control.limit()], coeffs })
     }
 
     /// What all gradients are multiplied by, or `None` to skip the step.
@@ -165,7 +173,7 @@ impl<T: Real> Optimizer<Cpu<T>> {
     }
 
     /// Zeroes all gradients, if the step is to.
-    fn end_step(&mut self) {
+    fn finish(&mut self) {
         if self.control.zero_grad {
             self.zero_grad();
         }

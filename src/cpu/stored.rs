@@ -23,8 +23,12 @@ impl<T: Real> Stored<T> {
         if codec == Codec::F32 {
             return Self::Plain(Array1::from_elem(len, T::from_f64(value)));
         }
-        let mut bytes = Vec::new();
-        codec.encode(&vec![value as f32; len], &mut bytes);
+        // As on the GPU, where nobody writes what is 0.
+        let mut bytes = vec![0; codec.bytes(len as u64) as usize];
+        if value != 0.0 {
+            bytes.clear();
+            codec.encode(&vec![value as f32; len], &mut bytes);
+        }
         Self::Coded(codec, bytes, len)
     }
 
@@ -34,7 +38,7 @@ impl<T: Real> Stored<T> {
             Self::Plain(values) => values.view().into(),
             Self::Coded(codec, bytes, len) => {
                 let mut values = vec![T::default(); *len];
-                View::Coded(*codec, bytes).read(0, &mut values);
+                View::Coded(*codec, bytes).read(0, &mut values, &mut Memory::default());
                 Array1::from(values).into()
             }
         }
@@ -46,7 +50,7 @@ impl<T: Real> Stored<T> {
             Self::Plain(own) => own.assign(&ArrayView1::from(values)),
             Self::Coded(codec, bytes, _) => {
                 bytes.clear();
-                codec.encode(&to_f32(values), bytes);
+                codec.encode(&to_f32(values).collect::<Vec<_>>(), bytes);
             }
         }
     }
@@ -137,8 +141,15 @@ impl<T: Real> Stored<T> {
     }
 }
 
-fn to_f32<T: Real>(values: &[T]) -> Vec<f32> {
-    values.iter().map(|x| x.to_f64() as f32).collect()
+fn to_f32<T: Real>(values: &[T]) -> impl Iterator<Item = f32> + '_ {
+    values.iter().map(|x| x.to_f64() as f32)
+}
+
+/// Memory for elements between their stored form and the engine's own type, to be used again.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    decoded: Vec<f32>,
+    encoded: Vec<u8>,
 }
 
 /// Consecutive elements of an array, from the start of a block on.
@@ -150,13 +161,14 @@ pub(super) enum View<'a, T> {
 
 impl<T: Real> View<'_, T> {
     /// Copies the elements from this one on, the first of a block.
-    pub fn read(self, first: usize, values: &mut [T]) {
+    pub fn read(self, first: usize, values: &mut [T], memory: &mut Memory) {
         match self {
             Self::Plain(own) => values.copy_from_slice(&own[first..first + values.len()]),
             Self::Coded(codec, bytes) => {
-                let mut decoded = Vec::with_capacity(values.len());
-                codec.decode(&bytes[start(codec, first)..], values.len(), &mut decoded);
-                for (value, x) in values.iter_mut().zip(decoded) {
+                let decoded = &mut memory.decoded;
+                decoded.clear();
+                codec.decode(&bytes[start(codec, first)..], values.len(), decoded);
+                for (value, &x) in values.iter_mut().zip(&*decoded) {
                     *value = T::from_f64(f64::from(x));
                 }
             }
@@ -180,14 +192,17 @@ impl<T: Real> ViewMut<'_, T> {
     }
 
     /// Changes the elements from this one on, the first of a block.
-    pub fn write(&mut self, first: usize, values: &[T]) {
+    pub fn write(&mut self, first: usize, values: &[T], memory: &mut Memory) {
         match self {
             Self::Plain(own) => own[first..first + values.len()].copy_from_slice(values),
             Self::Coded(codec, bytes) => {
-                let mut encoded = Vec::new();
-                codec.encode(&to_f32(values), &mut encoded);
+                let Memory { decoded, encoded } = memory;
+                decoded.clear();
+                decoded.extend(to_f32(values));
+                encoded.clear();
+                codec.encode(decoded, encoded);
                 let start = start(*codec, first);
-                bytes[start..start + encoded.len()].copy_from_slice(&encoded);
+                bytes[start..start + encoded.len()].copy_from_slice(encoded);
             }
         }
     }

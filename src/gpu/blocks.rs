@@ -55,18 +55,13 @@ struct Shard {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beside<'a> {
     /// The blocks' places among partial sums.
-    reduction: Option<&'a Reduction>,
+    pub reduction: Option<&'a Reduction>,
     /// What chances depend on.
-    origins: bool,
+    pub origins: bool,
 }
 
-impl<'a> Beside<'a> {
+impl Beside<'_> {
     pub const NOTHING: Self = Self { reduction: None, origins: false };
-
-    pub fn new(dispatches: &[Dispatch], reduction: Option<&'a Reduction>) -> Self {
-        let origins = dispatches.iter().any(|dispatch| dispatch.formats.by_chance());
-        Self { reduction, origins }
-    }
 }
 
 impl Blocks {

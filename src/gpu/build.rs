@@ -28,7 +28,16 @@ impl Builder<Gpu> {
     /// Compiles pipelines with a cache of yours, which spares the driver's compiler at the next
     /// start.
     pub fn pipeline_cache(mut self, cache: &wgpu::PipelineCache) -> Self {
-        self.setup = Some(cache.clone());
+        self.setup.cache = Some(cache.clone());
+        self
+    }
+
+    /// Lets gradients in your buffers overlap one another, for engines that step in parts
+    /// ([`Optimizer::begin_step`]) and keep one layer's gradients at a time: memory of a gradient
+    /// is another's as soon as the first was stepped. A whole step would find all but the last
+    /// overwritten, and is refused from then on. Parameters overlap nothing, as always.
+    pub fn shared_grads(mut self) -> Self {
+        self.setup.shared_grads = true;
         self
     }
 
@@ -59,7 +68,7 @@ impl Builder<Gpu> {
         self.check()?;
         check_downlevel(&device.limits(), self.control.decides())?;
         check_queue(device, queue)?;
-        let engine = Gpu::new(device, queue, &self.control, self.setup.take())?;
+        let engine = Gpu::new(device, queue, &self.control, std::mem::take(&mut self.setup))?;
         let mut optimizer = self.over(engine)?;
         optimizer.engine.prepare(&optimizer.model, &optimizer.control)?;
         Ok(optimizer)

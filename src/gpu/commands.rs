@@ -6,9 +6,11 @@ use crate::gpu::blocks::{Beside, Blocks};
 use crate::gpu::buffers::{Buffers, StateOf};
 use crate::gpu::compile::{Compiler, Operands, Recorded};
 use crate::gpu::decision::Decision;
+use crate::gpu::ring::Slot;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::tables::Tables;
-use crate::gpu::uploads::Bound;
+use crate::gpu::uploads::{Bound, Uploads};
+use crate::gpu::zeroing::Zeroing;
 use crate::layout::geometry::{Exchange, NARROW_THREADS, THREADS_PER_BLOCK};
 use crate::layout::kernels::Kernels;
 use crate::layout::limits::need;
@@ -29,6 +31,8 @@ pub(super) struct Inputs<'a> {
     pub buffers: &'a Buffers,
     pub control: &'a Control,
     pub dispatches: &'a [Dispatch],
+    /// Those that zero the gradients of frozen parameters.
+    pub zeroed: &'a [Dispatch],
     /// Where the GPU decides: the coefficients that it computes, and what else it keeps.
     pub decision: Option<(&'a wgpu::Buffer, &'a Decision)>,
 }
@@ -43,6 +47,24 @@ pub(super) struct Commands {
     pub statistics: Option<Totals>,
     /// Which block is whose, where gradients are measured.
     pub measured: Option<Reduction>,
+}
+
+impl Commands {
+    /// Records the dispatches; also what is to be first, unless it is known to have run.
+    pub fn record(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        uploads: &Uploads,
+        slot: &Slot,
+        first_is_done: bool,
+    ) {
+        let first = if first_is_done { &[] } else { &self.first[..] };
+        let mut last = None;
+        for dispatch in first.iter().chain(&self.recorded) {
+            dispatch.record(pass, uploads, slot, last);
+            last = Some(dispatch);
+        }
+    }
 }
 
 /// What statistics are read from: an entry for each parameter that takes part.
@@ -83,12 +105,15 @@ impl Inputs<'_> {
         scratch: &mut Scratch,
     ) -> Result<Commands, Error> {
         let passes = |kernel| self.rule(kernel).passes();
-        let sums = |dispatch: &Dispatch| passes(dispatch.kernel).contains(&Pass::Sum);
+        let sums = |kernel: usize| passes(kernel).contains(&Pass::Sum);
         let decides = self.decision.is_some();
-        let needs_sums = decides || self.dispatches.iter().any(sums);
+        // By kernels and classes, whatever is frozen or in another part: by what there was at
+        // `build` it was chosen what writes the tables, and compiled.
+        let needs_sums = decides || (0..self.kernels.len()).any(sums);
+        let by_chance = self.kernels.classes().any(|(_, class)| class.formats.by_chance());
         let reduction = needs_sums.then(|| Reduction::new(self.dispatches));
         let key = |param: usize| self.model.params[param].noise_key;
-        let beside = Beside::new(self.dispatches, reduction.as_ref());
+        let beside = Beside { reduction: reduction.as_ref(), origins: by_chance };
         let blocks = Blocks::new(compiler, self.dispatches, beside, key)?;
         let levels = reduction.map(|reduction| {
             let tables = |of: fn(&Level) -> &[[u32; 2]]| {
@@ -109,7 +134,11 @@ impl Inputs<'_> {
             builder.phase(phase, &mut recorded)?;
         }
         let first = builder.first()?;
-        Ok(builder.finish(first, recorded))
+        let mut commands = builder.finish(first, recorded);
+        let zeroing = Zeroing::new(self.zeroed, self.buffers, compiler)?;
+        commands.first.extend(zeroing.writes);
+        commands.recorded.extend(zeroing.recorded);
+        Ok(commands)
     }
 
     fn rule(&self, kernel: usize) -> &dyn DynRule {

@@ -8,12 +8,13 @@ use crate::gpu::commands::{Commands, Inputs};
 use crate::gpu::compile::Compiler;
 use crate::gpu::decision::Decision;
 use crate::gpu::guard::guarded;
+use crate::gpu::parts::{Open, Parts};
 use crate::gpu::place::Place;
 use crate::gpu::probe::Probe;
 use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
 use crate::gpu::write::{check_write, write};
-use crate::gpu::zeroing::{Zeroing, frozen};
+use crate::gpu::zeroing::frozen;
 use crate::layout::formats::WORD_BYTES;
 use crate::layout::geometry::{BLOCK, Exchange, MANY_NARROW, Transport};
 use crate::layout::kernels::{Class, Kernels};
@@ -38,7 +39,7 @@ pub struct Gpu {
     pub(super) buffers: Buffers,
     pub(super) compiler: Compiler,
     pub(super) probe: Probe,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     /// Where the GPU decides on steps.
     pub(super) decision: Option<Decision>,
     /// `None` if something changed since the last step.
@@ -57,6 +58,14 @@ pub struct Gpu {
     pub(super) handed_over: Option<wgpu::SubmissionIndex>,
 }
 
+/// What a builder hands over beside groups and settings.
+#[derive(Debug, Default)]
+pub struct Setup {
+    pub(super) cache: Option<wgpu::PipelineCache>,
+    /// Whether gradients may be in one memory, one after the other.
+    pub(super) shared_grads: bool,
+}
+
 /// A parameter that moves, and the caller's places that it had before, if any.
 pub(super) type Moved = (usize, Option<[placement::Place; 2]>);
 
@@ -68,6 +77,8 @@ pub(super) struct Ready {
     pub uploads: Uploads,
     /// The number of the first step that was recorded with it, if one was.
     pub first_step: Option<u64>,
+    /// What parts of a step record, as far as they were asked for.
+    pub parts: Parts,
 }
 
 impl Gpu {
@@ -82,7 +93,7 @@ impl Gpu {
         device: &wgpu::Device,
         queue: &wgpu::Queue,
         control: &Control,
-        cache: Option<wgpu::PipelineCache>,
+        Setup { cache, shared_grads }: Setup,
     ) -> Result<Self, Error> {
         guarded(device, "building the optimizer", || {
             let compiler = Compiler::new(device, cache);
@@ -92,7 +103,7 @@ impl Gpu {
                 device: device.clone(),
                 queue: queue.clone(),
                 kernels: Kernels::default(),
-                layout: Layout::new(&compiler.limits),
+                layout: Layout::new(&compiler.limits).share_grads(shared_grads),
                 buffers: Buffers::default(),
                 compiler,
                 probe: Probe::new(device),
@@ -131,9 +142,13 @@ impl Gpu {
         let limits = self.compiler.limits;
         let pages = Pages::new(model, &self.kernels, &limits);
         let slots: Vec<_> = model.params.iter().map(|param| pages.of_count[param.count]).collect();
-        let dispatches = plan(&self.layout, &slots, &limits);
-        let zeroed =
-            if control.zero_grad { frozen(model, &self.layout, &limits) } else { Vec::new() };
+        // Gradients that share memory are never there all at once: there are no whole steps then.
+        let is_whole = !self.layout.shares_grads();
+        let dispatches = if is_whole { plan(&self.layout, &slots, &limits) } else { Vec::new() };
+        let zeroed = match control.zero_grad && is_whole {
+            true => frozen(model, &self.layout, 0..model.params.len(), &limits),
+            false => Vec::new(),
+        };
         let (device, arrived) = (self.device.clone(), self.arrived());
         if let Some(decision) = &mut self.decision {
             decision.reserve(&device, model.counts.len(), model.recorded(), arrived)?;
@@ -152,17 +167,16 @@ impl Gpu {
                 buffers: &self.buffers,
                 control,
                 dispatches: &dispatches,
+                zeroed: &zeroed,
                 decision: uploads.decided().zip(self.decision.as_ref()),
             };
-            let mut commands = inputs.commands(&mut self.compiler, &mut self.scratch)?;
-            let zeroing = Zeroing::new(&zeroed, &self.buffers, &mut self.compiler)?;
-            commands.first.extend(zeroing.writes);
-            commands.recorded.extend(zeroing.recorded);
+            let commands = inputs.commands(&mut self.compiler, &mut self.scratch)?;
             Ok((commands, uploads))
         });
         // After a failure half of what is kept may be invalid.
         let made = made.and_then(|made| made).inspect_err(|_| self.scratch.clear());
-        made.map(|(commands, uploads)| Ready { commands, pages, uploads, first_step: None })
+        let parts = Parts::default();
+        made.map(|(commands, uploads)| Ready { commands, pages, uploads, first_step: None, parts })
     }
 
     /// Compiles every kernel that steps of these groups can come to need, whatever is frozen,
@@ -375,7 +389,8 @@ impl Sealed for Gpu {}
 impl Engine for Gpu {
     type Element = f32;
     type Place = Place;
-    type Setup = Option<wgpu::PipelineCache>;
+    type Setup = Setup;
+    type Open = Open;
 
     fn extend(
         &mut self,

@@ -10,6 +10,8 @@ mod engine;
 mod group_layout;
 mod guard;
 mod moving;
+mod open_step;
+mod parts;
 mod place;
 mod probe;
 mod read;

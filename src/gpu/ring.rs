@@ -43,6 +43,7 @@ pub(super) struct Ring {
 }
 
 /// A slot taken for a step.
+#[derive(Debug)]
 pub(super) struct Slot {
     index: usize,
     /// Keeps the slot from being used again.

@@ -25,6 +25,7 @@ impl Optimizer<Gpu> {
     /// [`grad_scaler`](crate::Builder::grad_scaler)); [`Optimizer::set_steps`] sets that right.
     /// Commands of a device that was lost vanish in silence; the next step is refused.
     pub fn step(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        self.engine.check_whole()?;
         self.engine.prepare(&self.model, &self.control)?;
         let descriptor =
             wgpu::ComputePassDescriptor { label: Some("wgpu-optim step"), timestamp_writes: None };
@@ -37,10 +38,11 @@ impl Optimizer<Gpu> {
     /// # Errors
     /// As [`Self::step`].
     pub fn step_in_pass(&mut self, pass: &mut wgpu::ComputePass<'_>) -> Result<(), Error> {
+        self.engine.check_whole()?;
         self.engine.prepare(&self.model, &self.control)?;
         let known = self.engine.arrived();
         let Gpu { device, queue, ready, request, arrived, unfinished, .. } = &mut self.engine;
-        let Some(Ready { commands, pages, uploads, first_step }) = ready else {
+        let Some(Ready { commands, pages, uploads, first_step, .. }) = ready else {
             return Err(Error::device("recording a step", "it is not ready"));
         };
         let (model, control) = (&mut self.model, &self.control);
@@ -49,12 +51,7 @@ impl Optimizer<Gpu> {
         let first = *first_step.get_or_insert(number);
         // Commands may be dropped, or submitted in another order: the tables are written again
         // until a step that wrote them is known to have run.
-        let before = if known < first { &commands.first[..] } else { &[] };
-        let mut last = None;
-        for dispatch in before.iter().chain(&commands.recorded) {
-            dispatch.record(pass, uploads, &slot, last);
-            last = Some(dispatch);
-        }
+        commands.record(pass, uploads, &slot, known >= first);
         // The slot is free again when the commands have run, or were dropped without running.
         let (marks, arrived) = ((slot.in_use, unfinished.clone()), arrived.clone());
         pass.on_submitted_work_done(move || {
@@ -69,6 +66,8 @@ impl Optimizer<Gpu> {
     /// # Errors
     /// As [`Self::step`].
     pub fn dispatches(&mut self) -> Result<usize, Error> {
+        self.engine.check_whole()?;
+
         let ready = self.engine.prepare(&self.model, &self.control)?;
         Ok(ready.commands.recorded.len())
     }

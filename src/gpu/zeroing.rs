@@ -12,7 +12,7 @@ use crate::layout::geometry::THREADS_PER_BLOCK;
 use crate::layout::limits::Limits;
 use crate::layout::pages::Slot;
 use crate::layout::placement::Layout;
-use crate::layout::plan::{Dispatch, plan};
+use crate::layout::plan::{Dispatch, plan_of};
 use crate::model::Model;
 use crate::shader::Resource;
 
@@ -24,13 +24,17 @@ pub(super) struct Zeroing {
     pub recorded: Vec<Recorded>,
 }
 
-/// The frozen parameters' gradients, cut into dispatches.
-pub(super) fn frozen(model: &Model, layout: &Layout, limits: &Limits) -> Vec<Dispatch> {
+/// The gradients of those of these parameters that are frozen, cut into dispatches.
+pub(super) fn frozen(
+    model: &Model,
+    layout: &Layout,
+    params: impl IntoIterator<Item = usize>,
+    limits: &Limits,
+) -> Vec<Dispatch> {
     // One kernel zeroes them all, and reads no coefficients.
     let any = Slot { kernel: 0, page: 0, index: 0 };
-    let slot = |param: usize| model.is_frozen(param).then_some(any);
-    let slots: Vec<_> = (0..model.params.len()).map(slot).collect();
-    plan(layout, &slots, limits)
+    let frozen = params.into_iter().filter(|&param| model.is_frozen(param));
+    plan_of(layout, frozen.map(|param| (param, any)).collect(), limits)
 }
 
 impl Zeroing {

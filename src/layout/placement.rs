@@ -69,6 +69,8 @@ pub struct Layout {
     states_use: Vec<Vec<Use>>,
     /// Blocks that a buffer of the optimizer's own holds.
     buffer_blocks: u64,
+    /// Whether gradients of the caller's may overlap one another.
+    shared_grads: bool,
     /// What of the caller's buffers is taken, in order.
     taken: Vec<Taken>,
     /// Whether that has the present places, rather than those before some moved.
@@ -112,6 +114,9 @@ struct Taken {
 /// A parameter's arrays that the caller may keep, for messages.
 const ARRAYS: [&str; 2] = ["parameter buffer", "gradient buffer"];
 
+/// The gradient among them.
+const GRAD: usize = 1;
+
 impl Layout {
     /// Of no parameters.
     pub fn new(limits: &Limits) -> Self {
@@ -122,6 +127,7 @@ impl Layout {
     fn in_buffers_of(buffer_blocks: u64) -> Self {
         let (params, arena, states, specs, taken) = Default::default();
         let (arena_use, states_use, totals) = Default::default();
+        let shared_grads = false;
         Self {
             params,
             arena,
@@ -130,10 +136,21 @@ impl Layout {
             arena_use,
             states_use,
             buffer_blocks,
+            shared_grads,
             taken,
             is_current: true,
             totals,
         }
+    }
+
+    /// Lets gradients of the caller's overlap one another, or not.
+    pub fn share_grads(self, shared_grads: bool) -> Self {
+        Self { shared_grads, ..self }
+    }
+
+    /// Whether gradients of the caller's may overlap one another.
+    pub fn shares_grads(&self) -> bool {
+        self.shared_grads
     }
 
     /// What there is now.
@@ -314,16 +331,17 @@ impl Layout {
         (*kernel, class.index, first.map(|(p, g)| (p.buffer, g.buffer, p.start)))
     }
 
-    /// Refuses places of the caller's that overlap.
+    /// Refuses places of the caller's that overlap, but for gradients where they may.
     ///
     /// # Errors
     /// Two of them do.
     pub fn check_overlaps(&mut self) -> Result<(), Error> {
-        let Self { specs, taken, .. } = self;
+        let Self { specs, taken, shared_grads, .. } = self;
         taken.clear();
         taken.extend(specs.iter().enumerate().flat_map(|(param, spec)| spec.takes(param)));
-        taken.sort_unstable_by_key(Taken::start);
-        taken.windows(2).try_for_each(|pair| check_pair(specs, pair[0], pair[1]))?;
+        if let Some((first, next)) = overlap(taken, *shared_grads) {
+            return Err(overlapping(specs, first, next));
+        }
         self.is_current = true;
         Ok(())
     }
@@ -331,11 +349,11 @@ impl Layout {
     /// Refuses places of the parameters from this index on that overlap others. What is known of
     /// all others is used, where they are many more.
     fn take_places(&mut self, first: usize) -> Result<(), Error> {
-        let Self { specs, taken, is_current, .. } = self;
+        let Self { specs, taken, is_current, shared_grads, .. } = self;
         let new = || (first..).zip(&specs[first..]).flat_map(|(param, spec)| spec.takes(param));
         match new().count() {
             0 => return Ok(()),
-            count if *is_current && count < taken.len() / FEW => {}
+            count if *is_current && !*shared_grads && count < taken.len() / FEW => {}
             _ => return self.check_overlaps(),
         }
         for range in new() {
@@ -349,6 +367,30 @@ impl Layout {
             taken.insert(at, range);
         }
         Ok(())
+    }
+
+    /// Refuses gradients that overlap among these parameters, which are updated together.
+    ///
+    /// # Errors
+    /// Two of them do.
+    pub fn check_together(&self, params: &[usize]) -> Result<(), Error> {
+        if !self.shared_grads {
+            return Ok(());
+        }
+        let grad =
+            |&param: &usize| self.specs[param].takes(param).find(|taken| taken.array == GRAD);
+        let mut taken: Vec<_> = params.iter().filter_map(grad).collect();
+        let Some((first, next)) = overlap(&mut taken, false) else { return Ok(()) };
+        let (other, end) = (&self.specs[first.param].name, first.end);
+        Err(Error::parameter(
+            &self.specs[next.param].name,
+            format!("a gradient apart from that of `{other}`, which is stepped in the same call"),
+            format!(
+                "bytes {} to {} of a buffer in which that one ends at byte {end}",
+                next.start, next.end
+            ),
+            "Step them by a call each, as soon as each gradient is there",
+        ))
     }
 }
 
@@ -368,8 +410,12 @@ fn check_pair(specs: &[ParamSpec], first: Taken, next: Taken) -> Result<(), Erro
     if first.buffer != next.buffer || first.end <= next.start {
         return Ok(());
     }
+    Err(overlapping(specs, first, next))
+}
+
+fn overlapping(specs: &[ParamSpec], first: Taken, next: Taken) -> Error {
     let owner = Owner { name: &specs[first.param].name, array: ARRAYS[first.array] };
-    Err(Error::parameter(
+    Error::parameter(
         &specs[next.param].name,
         format!("a range of the {} of its own", ARRAYS[next.array]),
         format!(
@@ -377,7 +423,7 @@ fn check_pair(specs: &[ParamSpec], first: Taken, next: Taken) -> Result<(), Erro
             next.start, next.end, first.end
         ),
         "Give parameters and gradients disjoint ranges",
-    ))
+    )
 }
 
 impl Totals {
@@ -398,6 +444,25 @@ impl Totals {
             "Correct the length, or divide the model among devices",
         ))
     }
+}
+
+/// Two ranges that overlap, if there are any; gradients may overlap gradients if they are shared.
+fn overlap(taken: &mut [Taken], shared_grads: bool) -> Option<(Taken, Taken)> {
+    taken.sort_unstable_by_key(|taken| (taken.buffer, taken.start));
+    // Of parameters and of gradients the range that reaches furthest so far.
+    let mut furthest: [Option<Taken>; 2] = [None; 2];
+    for &next in taken.iter() {
+        let meets = |other: &&Taken| other.buffer == next.buffer && next.start < other.end;
+        let others = if shared_grads && next.array == GRAD { &furthest[..GRAD] } else { &furthest };
+        if let Some(first) = others.iter().flatten().find(meets) {
+            return Some((*first, next));
+        }
+        let own = &mut furthest[next.array];
+        if own.is_none_or(|own| own.buffer != next.buffer || own.end < next.end) {
+            *own = Some(next);
+        }
+    }
+    None
 }
 
 impl ParamSpec {

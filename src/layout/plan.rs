@@ -187,9 +187,13 @@ words! {
 /// Parameters whose buffers and page are shared share a dispatch as long as its windows fit the
 /// limits. Very short ones have dispatches of their own where there are many.
 pub fn plan(layout: &Layout, slots: &[Option<Slot>], limits: &Limits) -> Vec<Dispatch> {
-    let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0, narrow: false };
     let taking_part = slots.iter().enumerate().filter_map(|(param, slot)| Some((param, (*slot)?)));
-    let mut order: Vec<_> = taking_part.collect();
+    plan_of(layout, taking_part.collect(), limits)
+}
+
+/// The same for these parameters alone, each with its coefficients.
+pub fn plan_of(layout: &Layout, mut order: Vec<(usize, Slot)>, limits: &Limits) -> Vec<Dispatch> {
+    let mut planner = Planner { limits, dispatches: Vec::new(), open_blocks: 0, narrow: false };
     let is_short = |&(param, _): &(usize, Slot)| layout.is_short(param);
     let many = order.iter().filter(|of| is_short(of)).count() >= MANY_NARROW;
     let key = |of: &(usize, Slot)| {

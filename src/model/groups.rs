@@ -182,6 +182,13 @@ impl Model {
         Ok(())
     }
 
+    /// Gives a parameter that was left out of the latest step the count that it had `before`, when
+    /// all counts were these.
+    pub(crate) fn leave_out(&mut self, param: usize, before: &[Count]) {
+        let index = self.params[param].count;
+        self.recount(param, before[index].copy_of(index));
+    }
+
     /// How many steps were recorded so far.
     pub(crate) fn recorded(&self) -> u64 {
         self.recorded

@@ -17,6 +17,9 @@ pub trait Engine: Transfer + Debug + Sized + sealed::Sealed {
     /// What a builder hands over beside groups and settings.
     #[doc(hidden)]
     type Setup: Debug + Default;
+    /// What is kept of a step that is taken in parts, until it ends.
+    #[doc(hidden)]
+    type Open: Debug;
 
     /// Makes room for the groups and parameters from these indices on. If it fails, nothing has
     /// changed.

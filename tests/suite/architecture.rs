@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use text::Text;
 
 /// The folders and files of `src`, in order: each may name those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "error",
     "rule",
     "rules",
@@ -20,6 +20,7 @@ const ORDER: [&str; 13] = [
     "control",
     "shader",
     "optimizer",
+    "open_step",
     "checkpoint",
     "cpu",
     "gpu",

@@ -1,6 +1,7 @@
 //! Parameters and gradients in 16 bits, states in 16 and 8: codecs bit for bit, steps against
 //! libraries and against the CPU, the same bits wherever arrays are, and no byte of others'.
 
+mod bitsandbytes;
 pub mod bounds;
 mod codecs;
 mod drift;

@@ -27,6 +27,7 @@ mod momentum;
 mod nan;
 mod papers;
 mod params;
+mod parts;
 mod phases;
 mod plans;
 mod reading;

@@ -43,19 +43,14 @@ impl Codec {
 
     /// Appends elements as they are stored, from the start of a block on if they are of 8 bits.
     pub fn encode(self, values: &[f32], out: &mut Vec<u8>) {
-        let halves = |out: &mut Vec<u8>, of: fn(f32) -> u16| {
-            out.extend(values.iter().flat_map(|&x| of(x).to_le_bytes()));
-        };
         match self {
             Self::F32 => out.extend_from_slice(bytemuck::cast_slice(values)),
-            Self::F16 => halves(out, half::to_f16),
-            Self::Bf16 => halves(out, half::to_bf16),
-            Self::I16 => halves(out, |x| x as i16 as u16),
+            Self::F16 => encode_halves(values, out, half::to_f16),
+            Self::Bf16 => encode_halves(values, out, half::to_bf16),
+            Self::I16 => encode_halves(values, out, |x| x as i16 as u16),
             Self::Block8 { signed } => {
                 values.chunks(BLOCK as usize).for_each(|block| {
-                    let (scale, codes) = encode_block(Code { signed }, block);
-                    out.extend(scale.to_le_bytes());
-                    out.extend(codes);
+                    encode_block(Code { signed }, block, out);
                 });
             }
         }
@@ -63,10 +58,6 @@ impl Codec {
 
     /// Appends so many elements that are stored in these bytes.
     pub fn decode(self, bytes: &[u8], count: usize, out: &mut Vec<f32>) {
-        let halves = |out: &mut Vec<f32>, of: fn(u16) -> f32| {
-            let pairs = bytes.chunks_exact(HALF_BYTES as usize).take(count);
-            out.extend(pairs.map(|pair| of(u16::from_le_bytes([pair[0], pair[1]]))));
-        };
         match self {
             Self::F32 => {
                 let words = bytes.chunks_exact(WORD_BYTES as usize).take(count);
@@ -74,18 +65,21 @@ impl Codec {
                     words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])),
                 );
             }
-            Self::F16 => halves(out, half::from_f16),
-            Self::Bf16 => halves(out, half::from_bf16),
-            Self::I16 => halves(out, |x| f32::from(x as i16)),
+            Self::F16 => decode_halves(bytes, count, out, half::from_f16),
+            Self::Bf16 => decode_halves(bytes, count, out, half::from_bf16),
+            Self::I16 => decode_halves(bytes, count, out, |x| f32::from(x as i16)),
             Self::Block8 { signed } => {
                 let end = out.len() + count;
                 for block in bytes.chunks(BLOCK8_BYTES as usize) {
                     let (scale, codes) = block.split_at(WORD_BYTES as usize);
                     let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
-                    let left = end - out.len();
-                    out.extend(
-                        codes.iter().take(left).map(|&code| Code { signed }.decode(code, scale)),
-                    );
+                    let codes = &codes[..codes.len().min(end - out.len())];
+                    if scale == 0.0 {
+                        // Before the first step all bytes are 0, and some code of 0 has a sign.
+                        out.resize(out.len() + codes.len(), 0.0);
+                    } else {
+                        out.extend(codes.iter().map(|&code| Code { signed }.decode(code, scale)));
+                    }
                 }
             }
         }
@@ -94,14 +88,29 @@ impl Codec {
 
 const HALF_BYTES: u64 = 2;
 
-/// A block's scale, and its codes, padded by 0 to a whole block.
-fn encode_block(code: Code, block: &[f32]) -> (f32, Vec<u8>) {
+/// Appends elements of 16 bits. Generic, so that the loop is compiled with the function in it.
+fn encode_halves(values: &[f32], out: &mut Vec<u8>, of: impl Fn(f32) -> u16) {
+    let start = out.len();
+    out.resize(start + HALF_BYTES as usize * values.len(), 0);
+    let pairs = out[start..].chunks_exact_mut(HALF_BYTES as usize);
+    pairs.zip(values).for_each(|(pair, &x)| pair.copy_from_slice(&of(x).to_le_bytes()));
+}
+
+/// Appends so many elements that are stored in 16 bits.
+fn decode_halves(bytes: &[u8], count: usize, out: &mut Vec<f32>, of: impl Fn(u16) -> f32) {
+    let pairs = bytes.chunks_exact(HALF_BYTES as usize).take(count);
+    out.extend(pairs.map(|pair| of(u16::from_le_bytes([pair[0], pair[1]]))));
+}
+
+/// Appends a block's scale, and its codes, padded by 0 to a whole block.
+fn encode_block(code: Code, block: &[f32], out: &mut Vec<u8>) {
     let finite = block.iter().map(|x| x.abs()).filter(|x| x.is_finite());
     let largest = finite.fold(0.0, f32::max);
     let scale = if largest < block8::MIN_SCALE { 0.0 } else { largest };
-    let mut codes: Vec<_> = block.iter().map(|&x| code.encode(x, scale)).collect();
-    codes.resize(BLOCK as usize, 0);
-    (scale, codes)
+    let end = out.len() + BLOCK8_BYTES as usize;
+    out.extend(scale.to_le_bytes());
+    out.extend(block.iter().map(|&x| code.encode(x, scale)));
+    out.resize(end, 0);
 }
 
 impl Formats {

@@ -55,6 +55,7 @@ fn cases() -> Vec<Case> {
     let master = |storage: Storage| storage.states(Format::F32);
     vec![
         case("torch_adamw_bf16", adamw(1e-3, 0.1), all_bf16(nearest), &ADAM, Bound::Rounded),
+        case("torch_adamw_bf16_one", adamw(1e-2, 0.01), all_bf16(nearest), &ADAM, Bound::Rounded),
         case(
             "torch_adam_l2_f16",
             adam_f16.into(),
@@ -130,14 +131,14 @@ fn cases() -> Vec<Case> {
 }
 
 /// The bytes of a row of a tensor, and the number of its elements.
-fn row<'a>(file: &'a SafeTensors<'_>, name: &str, row: usize) -> (&'a [u8], usize, Dtype) {
+pub fn row<'a>(file: &'a SafeTensors<'_>, name: &str, row: usize) -> (&'a [u8], usize, Dtype) {
     let tensor = file.tensor(name).expect("a tensor of the file");
     let len = *tensor.shape().last().expect("a dimension");
     let size = tensor.data().len() / (tensor.shape().iter().product::<usize>() / len);
     (&file.tensor(name).expect("it").data()[row * size..(row + 1) * size], len, tensor.dtype())
 }
 
-fn values(bytes: &[u8], len: usize, dtype: Dtype) -> Vec<f32> {
+pub fn values(bytes: &[u8], len: usize, dtype: Dtype) -> Vec<f32> {
     let codec = match dtype {
         Dtype::F32 => Codec::F32,
         Dtype::BF16 => Codec::Bf16,
@@ -215,7 +216,7 @@ fn check(case: &Case, formats: &Formats, step: usize, made: &Made, before: &Made
         );
     }
     if matches!(case.bound, Bound::Rounded) {
-        assert!(different * 100 <= len + 100, "{} step {step}: {different} of {len}", case.file);
+        assert!(different * 100 <= len + 99, "{} step {step}: {different} of {len}", case.file);
     }
     for index in (0..case.states.len()).filter(|index| Some(*index) != kept) {
         let (found, expected) = (decoded(made, index), decoded(after, index));
@@ -327,6 +328,11 @@ fn golden_files_have_what_cases_name() {
         let bytes = file(case.file);
         let file = SafeTensors::deserialize(&bytes).expect("safetensors");
         let count = file.tensor("param0").expect("there").shape()[0];
-        assert!(count > 200 && numbers::<u8>(&file, "grads").len() > count, "{}", case.file);
+        let is_one = case.file.ends_with("_one");
+        assert!(
+            (count > 200 || is_one) && numbers::<u8>(&file, "grads").len() > count,
+            "{}",
+            case.file
+        );
     }
 }

@@ -106,6 +106,26 @@ impl Model {
         self.gpu.submit(encoder);
     }
 
+    /// A step in these parts, each a list of parameters, in one pass or each in its own.
+    pub fn step_in_parts(&mut self, parts: &[Vec<usize>], in_one_pass: bool) {
+        let mut encoder = self.gpu.encoder();
+        let mut step = self.optimizer.begin_step().expect("begun");
+        if in_one_pass {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for part in parts {
+                let names = part.iter().copied().map(name);
+                step.params_in_pass(&mut pass, names).expect("recorded");
+            }
+        } else {
+            for part in parts {
+                step.params(&mut encoder, part.iter().copied().map(name)).expect("recorded");
+            }
+        }
+        step.end().expect("complete");
+        drop(step);
+        self.gpu.submit(encoder);
+    }
+
     /// A parameter's elements.
     pub fn param(&self, param: usize) -> Vec<f32> {
         self.optimizer.read_param(name(param)).and_then(|read| read.wait()).expect("read")

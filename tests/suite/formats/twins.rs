@@ -138,6 +138,32 @@ fn the_cpu_steps_every_rule_in_every_storage_alike() {
     }
 }
 
+/// What states in 8 bits are before the first step, by bytes and by values: on both the same.
+#[test]
+fn states_start_with_the_same_bits_on_both() {
+    const LENS: [usize; 2] = [3, 257];
+    let storage = Storage::f32().states(Format::Block8).min_block8(0);
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for rule in rules::all() {
+        let gpu = Gpu::default();
+        let model = Model::new(gpu, rule.as_ref(), &storage, &LENS, Placement::Arena, |b| b);
+        let cpu = twin(rule.as_ref(), &storage, &LENS);
+        for state in rule.states() {
+            for (param, len) in LENS.into_iter().enumerate() {
+                let label = format!("{} {} of {len}", rule.name(), state.name);
+                let bytes = cpu.state_bytes(name(param), state.name).expect("known");
+                assert!(model.state(param, state.name) == bytes, "{label}");
+                let on_gpu = model.optimizer.read_state(name(param), state.name);
+                let on_gpu = bits(&on_gpu.and_then(|read| read.wait()).expect("read"));
+                let on_cpu = cpu.state(name(param), state.name).expect("known").to_vec();
+                assert!(on_gpu == bits(&on_cpu), "{label}");
+                let is_zero = on_gpu.iter().all(|&bits| bits == 0);
+                assert_eq!(is_zero, state.value == 0.0, "{label}: no −0");
+            }
+        }
+    }
+}
+
 /// With and without threads, and in chunks of any size, the CPU's bits are the same.
 #[cfg(feature = "rayon")]
 #[test]
