@@ -9,7 +9,8 @@ gparam_s, gb_s (by the rule's f32 bytes for each parameter). The first line is t
 bandwidth (bytes read plus written), the upper bound for all other lines.
 
 The server reads one JSON request from each line and answers each with one line:
-  {"make": "a", "device": "cpu", "threads": 2, "rule": "AdamW", "impl": "fused", "sizes": [4096, …]}
+  {"make": "a", "device": "cpu", "threads": 2, "rule": "AdamW", "impl": "fused", "sizes": [4096, …],
+   "dtype": "float32"}
   {"step": "a", "count": 3}                              → {"wall_ms": […], "device_ms": […]}
   {"drop": "a"}
 """
@@ -47,11 +48,11 @@ def timed(step, count, cuda):
     return wall, device
 
 
-def make(rule, impl, sizes, device):
+def make(rule, impl, sizes, device, dtype="float32"):
     """An optimizer over tensors of these sizes, or None if PyTorch lacks it or the memory."""
     cls, options, _ = RULES[rule]
     try:
-        params = [torch.nn.Parameter(torch.randn(size, device=device)) for size in sizes]
+        params = [torch.nn.Parameter(torch.randn(size, device=device).to(getattr(torch, dtype))) for size in sizes]
         for p in params:
             p.grad = torch.randn_like(p)
         optimizer = cls(params, **{impl: True}, **options)
@@ -110,7 +111,8 @@ def answer(request, optimizers):
         if request.get("threads"):
             torch.set_num_threads(request["threads"])
         cuda = request["device"] == "cuda"
-        optimizer = make(request["rule"], request["impl"], request["sizes"], request["device"])
+        asked = [request[key] for key in ("rule", "impl", "sizes", "device", "dtype")]
+        optimizer = make(*asked)
         optimizers[request["make"]] = (optimizer, cuda)
         return dict(made=optimizer is not None, version=torch.__version__, device=device_name(cuda))
     if "step" in request:

@@ -12,9 +12,9 @@ use super::support::shapes::Shape;
 use super::support::torch::{Request, Torch, TorchOptimizer};
 use super::support::turns::{Contestant, take};
 use super::support::workload::{
-    Placement, bytes_held, bytes_per_element, checked, cpu, main_rules, ours, rule,
+    Placement, bytes_held, bytes_per_element, checked, cpu_stored, main_rules, ours, rule,
 };
-use wgpu_optim::Optimizer;
+use wgpu_optim::{Format, Optimizer, Rounding, Storage};
 
 /// The clocks.
 pub const DEVICE: &str = "device clock";
@@ -151,8 +151,14 @@ pub fn torch_on_gpu(bench: &mut Bench) {
         let mut contestants = Vec::new();
         for Comparison { rule, theirs, implementation } in COMPARISONS {
             let tensors = &shape.tensors;
-            let request =
-                Request { device: "cuda", threads: None, rule: theirs, implementation, tensors };
+            let request = Request {
+                device: "cuda",
+                threads: None,
+                rule: theirs,
+                implementation,
+                tensors,
+                dtype: F32,
+            };
             let Some(peer) = TorchOptimizer::make(&torch, &request) else { continue };
             let their_clock = if clock == DEVICE { "device_ms" } else { "wall_ms" };
             contestants.push(contestant(&bench.gpu, &shape, rule, Placement::Arena, clock));
@@ -173,7 +179,12 @@ fn theirs_subject(name: &str, shape: &Shape, implementation: &str) -> Subject {
 /// Numbers of threads.
 const CPU_THREADS: [usize; 2] = [2, 1];
 
-/// AdamW on two threads and on one, PyTorch's AdamW and a copy on as many.
+/// PyTorch's names of types, and how we store as it does.
+const F32: &str = "float32";
+const BF16: &str = "bfloat16";
+
+/// AdamW on two threads and on one, PyTorch's AdamW and a copy on as many; all in f32, and all
+/// arrays in bf16.
 pub fn torch_on_cpu(bench: &mut Bench) {
     let torch = if bench.quick { None } else { Torch::open() };
     let shape = Shape::one(if bench.quick { 4096 } else { LARGE });
@@ -181,36 +192,43 @@ pub fn torch_on_cpu(bench: &mut Bench) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.expect("a thread pool");
         let adamw = rule("adamw");
-        let mut optimizer = cpu(&shape, adamw.as_ref());
-        let subject = ours(adamw.as_ref(), &shape, &format!("CPU {threads}"));
-        let copied = elements_that_move(subject.bytes);
+        let copied = elements_that_move(ours(adamw.as_ref(), &shape, "").bytes);
         let mut copy = CpuCopy::new(copied);
         let pool = &pool;
-        let mut contestants = vec![
-            Contestant::new(Subject::copy(copied, &shape.name), move || {
-                pool.install(|| time(1, || copy.parallel())).as_secs_f64()
-            }),
-            Contestant::new(subject, move || match threads {
+        let copy = Contestant::new(Subject::copy(copied, &shape.name), move || {
+            pool.install(|| time(1, || copy.parallel())).as_secs_f64()
+        });
+        let mut contestants = vec![copy];
+        for (dtype, prefix, storage) in [
+            (F32, "", Storage::f32()),
+            (BF16, "bf16 ", Storage::bf16(Rounding::Nearest).states(Format::Bf16)),
+        ] {
+            let mut optimizer = cpu_stored(&shape, adamw.as_ref(), &storage);
+            let bytes = ours(adamw.as_ref(), &shape, "").bytes / if dtype == F32 { 1 } else { 2 };
+            let how = format!("{prefix}CPU {threads}");
+            let subject = Subject { bytes, ..ours(adamw.as_ref(), &shape, &how) };
+            contestants.push(Contestant::new(subject, move || match threads {
                 1 => time(1, || optimizer.step().expect("a step")).as_secs_f64(),
                 _ => {
                     let mut step = || optimizer.par_step().expect("a step");
                     pool.install(|| time(1, &mut step)).as_secs_f64()
                 }
-            }),
-        ];
-        let request = Request {
-            device: "cpu",
-            threads: Some(threads),
-            rule: "AdamW",
-            implementation: "fused",
-            tensors: &shape.tensors,
-        };
-        let peer = torch.as_ref().and_then(|torch| TorchOptimizer::make(torch, &request));
-        contestants.extend(peer.map(|peer| {
-            let implementation = format!("fused CPU {threads}");
-            let subject = theirs_subject("adamw", &shape, &implementation);
-            Contestant::new(subject, move || peer.step(1, "wall_ms"))
-        }));
+            }));
+            let request = Request {
+                device: "cpu",
+                threads: Some(threads),
+                rule: "AdamW",
+                implementation: "fused",
+                tensors: &shape.tensors,
+                dtype,
+            };
+            let peer = torch.as_ref().and_then(|torch| TorchOptimizer::make(torch, &request));
+            contestants.extend(peer.map(|peer| {
+                let how = format!("fused {prefix}CPU {threads}");
+                let subject = Subject { bytes, ..theirs_subject("adamw", &shape, &how) };
+                Contestant::new(subject, move || peer.step(1, "wall_ms"))
+            }));
+        }
         let lines = take(bench, &format!("{threads} CPU threads"), contestants);
         bench.record.lines.extend(lines);
     }

@@ -1,5 +1,5 @@
-//! Saving and loading a file beside writing and reading as many bytes, in turns; and the most memory
-//! that saving takes beyond the model's.
+//! Saving and loading a file beside writing and reading as many bytes, in turns; and the most
+//! memory that saving takes beyond the model's.
 
 use super::support::bench::Bench;
 use super::support::shapes::Shape;

@@ -303,12 +303,13 @@ fn host(results: &Results<'_>) -> Vec<Target> {
 }
 
 fn cpu(results: &Results<'_>) -> Vec<Target> {
-    let cases = [(2, 1.0), (1, 0.5)];
-    let target = |(threads, least): (usize, f64)| {
-        let (own, other) =
-            (format!("wgpu-optim adamw cpu {threads}"), format!("torch adamw fused cpu {threads}"));
+    let cases = [("", 2, 1.0), ("", 1, 0.5), ("bf16 ", 2, 1.0), ("bf16 ", 1, 0.5)];
+    let target = |(format, threads, least): (&str, usize, f64)| {
+        let own = format!("wgpu-optim adamw {format}cpu {threads}");
+        let other = format!("torch adamw fused {format}cpu {threads}");
         let ratio = results.ratio(&own, &other, "1x16M", "");
-        let name = format!("adamw, 1x16M, CPU, threads: {threads}: of PyTorch's fused speed");
+        let name =
+            format!("adamw, 1x16M, {format}CPU, threads: {threads}: of PyTorch's fused speed");
         Target::new(name, AtLeast(least), ratio)
     };
     cases.map(target).to_vec()

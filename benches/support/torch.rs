@@ -25,6 +25,8 @@ pub struct Request<'a> {
     pub rule: &'a str,
     pub implementation: &'a str,
     pub tensors: &'a [usize],
+    /// Of parameters, gradients and states, as PyTorch calls it.
+    pub dtype: &'a str,
 }
 
 /// One optimizer in the process.
@@ -97,6 +99,7 @@ impl TorchOptimizer {
             "rule": request.rule,
             "impl": request.implementation,
             "sizes": request.tensors,
+            "dtype": request.dtype,
         }))?;
         let version = answer["version"].as_str()?.to_owned();
         answer["made"].as_bool()?.then(|| Self { torch: torch.clone(), id, version })

@@ -7,7 +7,8 @@ use super::record::{OURS, Subject};
 use super::shapes::Shape;
 use super::values::{self, GRADIENTS, PARAMETERS, PERIOD};
 use wgpu_optim::{
-    Adagrad, Adam, AdamW, Builder, CpuOptimizer, DynRule, Optimizer, Param, RMSprop, SGD, wgpu,
+    Adagrad, Adam, AdamW, Builder, CpuOptimizer, DynRule, Optimizer, Param, RMSprop, SGD, Storage,
+    wgpu,
 };
 
 pub type BoxedRule = Box<dyn DynRule>;
@@ -74,10 +75,15 @@ impl Placement {
 
 /// An optimizer on the CPU.
 pub fn cpu(shape: &Shape, rule: &dyn DynRule) -> CpuOptimizer<f32> {
+    cpu_stored(shape, rule, &Storage::f32())
+}
+
+/// The same with arrays that are stored like this.
+pub fn cpu_stored(shape: &Shape, rule: &dyn DynRule, storage: &Storage) -> CpuOptimizer<f32> {
     let named = |(index, &len): (usize, &usize)| (index.to_string(), len);
     let params = shape.tensors.iter().enumerate().map(named);
-    let mut optimizer =
-        CpuOptimizer::builder().group(rule.boxed(), params).build().expect("valid hyperparameters");
+    let builder = CpuOptimizer::builder().group(rule.boxed(), params);
+    let mut optimizer = builder.storage("*", storage.clone()).build().expect("valid");
     for (index, &len) in shape.tensors.iter().enumerate() {
         let (name, numbers) = (index.to_string(), |seed| values::tensor(seed + index, len));
         optimizer.set_param(&name, &numbers(PARAMETERS)).expect("a known parameter");

@@ -105,8 +105,8 @@ impl<'a, E: Engine> Load<'a, E> {
         self
     }
 
-    /// Does not compare the file with its checksum first, and so reads it once: for large files that
-    /// were just written or compared. Of a damaged one nobody hears then.
+    /// Does not compare the file with its checksum first, and so reads it once: for large files
+    /// that were just written or compared. Of a damaged one nobody hears then.
     pub fn skip_checksum(mut self) -> Self {
         self.options.skip_checksum = true;
         self

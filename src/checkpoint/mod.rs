@@ -23,8 +23,8 @@
 //!
 //! # Safety
 //!
-//! A file is written whole or not at all ([`Save::file`]), and read back only if every array has the
-//! CRC-32 that it was written with. Loading reads everything twice: first to check it, and then to
+//! A file is written whole or not at all ([`Save::file`]), and read back only if every array has
+//! the CRC-32 that it was written with. Loading reads everything twice: first to check it, and then to
 //! change the optimizer; an `Err` lists all that does not fit, and nothing has changed. Names must
 //! agree, and rules, options, shapes and formats; what may differ is named by calls of [`Load`].
 //! What was recorded must have run: submit first, then save or load.
@@ -54,8 +54,8 @@
 //! wrote, and back. A file made from PyTorch's has no snapshot but PyTorch's `param_groups`,
 //! `optimizer` and `scaler` in the metadata, and is loaded alike: hyperparameters by PyTorch's
 //! names, its scaler, step counts of any type; a parameter without a state has taken no step; SGD,
-//! which counts none, has taken one or more where it has a momentum buffer. What else the file says,
-//! as `scheduler`, is in [`Loaded::metadata`].
+//! which counts none, has taken one or more where it has a momentum buffer. What else the file
+//! says, as `scheduler`, is in [`Loaded::metadata`].
 
 mod apply;
 mod arrays;
