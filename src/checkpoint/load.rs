@@ -21,9 +21,12 @@ use std::io::{Cursor, Read, Seek};
 pub struct Load<'a, E: Engine> {
     optimizer: &'a mut Optimizer<E>,
     options: Options,
-    rename: Option<Box<dyn Fn(&str) -> String + 'a>>,
+    rename: Option<Rename<'a>>,
     progress: Option<Box<dyn FnMut(u64, u64) + 'a>>,
 }
+
+/// Makes the optimizer's names of the file's.
+type Rename<'a> = Box<dyn Fn(&str) -> String + 'a>;
 
 /// What was loaded.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -24,10 +24,10 @@
 //! # Safety
 //!
 //! A file is written whole or not at all ([`Save::file`]), and read back only if every array has
-//! the CRC-32 that it was written with. Loading reads everything twice: first to check it, and then to
-//! change the optimizer; an `Err` lists all that does not fit, and nothing has changed. Names must
-//! agree, and rules, options, shapes and formats; what may differ is named by calls of [`Load`].
-//! What was recorded must have run: submit first, then save or load.
+//! the CRC-32 that it was written with. Loading reads everything twice: first to check it, and then
+//! to change the optimizer; an `Err` lists all that does not fit, and nothing has changed. Names
+//! must agree, and rules, options, shapes and formats; what may differ is named by calls of
+//! [`Load`]. What was recorded must have run: submit first, then save or load.
 //!
 //! # The file
 //!

@@ -155,7 +155,6 @@ impl<E: Engine> Planner<'_, E> {
         let model = &self.optimizer.model;
         let name = model.name(param);
         draft.plan.loaded.push(name.into());
-        let has_step = found.states.contains_key(keys::STEP);
         // A parameter of PyTorch's that took no step, or of its SGD, which counts none.
         let is_new = self.told.is_foreign() && found.states.is_empty();
         let is_sgd = self.told.is_foreign() && model.rule_of(param).name() == "sgd";
@@ -173,9 +172,8 @@ impl<E: Engine> Planner<'_, E> {
         if !self.told.is_foreign() {
             draft.plan.frozen.push((param, self.told.frozen.contains(name)));
         }
-        let is_new = is_new || !(has_step || !found.states.is_empty());
         let Self { optimizer, options, header, told } = *self;
-        Writes { optimizer, options, header, told, param, found, is_new, has_params }.plan(draft);
+        Writes { optimizer, options, header, told, param, found, has_params }.plan(draft);
     }
 
     /// Refuses a parameter of which the file lacks something.

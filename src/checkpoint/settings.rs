@@ -28,18 +28,17 @@ pub(super) fn groups(model: &Model, told: &Told, options: &Options, draft: &mut 
             (&found.rule, &found.values, found.lr_multiplier)
                 != (&of_first.rule, &of_first.values, of_first.lr_multiplier)
         };
-        if let Some((other, _)) = told.find(|(_, found)| differs(found)) {
-            if !options.keep_hyperparameters {
+        match told.find(|(_, found)| differs(found)) {
+            Some((other, _)) if !options.keep_hyperparameters => {
                 draft.problems.push(Error::group(
                     group,
                     "parameters that have the same hyperparameters in the file",
                     format!("`{first}` and `{other}` with different ones"),
                     "Make a group of each, or call `keep_hyperparameters`",
                 ));
-                continue;
             }
+            _ => one_group(model, group, of_first, options, draft),
         }
-        one_group(model, group, of_first, options, draft);
     }
 }
 

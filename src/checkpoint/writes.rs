@@ -20,8 +20,6 @@ pub(super) struct Writes<'a, E: Engine> {
     pub told: &'a Told,
     pub param: usize,
     pub found: &'a FoundParam,
-    /// Whether it took no step.
-    pub is_new: bool,
     /// Whether the file has parameters.
     pub has_params: bool,
 }
@@ -45,7 +43,9 @@ impl<E: Engine> Writes<'_, E> {
                 // The parameter, as it is joined with what the file keeps, sets it.
                 _ if is_kept && !keeps_alike => {}
                 Some(found) => self.array(array, state.name, *found, draft),
-                None if self.is_new => self.push(array, From::Number(first(index)), draft),
+                None if self.found.states.is_empty() => {
+                    self.push(array, From::Number(first(index)), draft)
+                }
                 None if is_kept && self.told.is_foreign() => {
                     self.push(array, From::Number(0.0), draft);
                 }
@@ -83,7 +83,11 @@ impl<E: Engine> Writes<'_, E> {
     }
 
     fn push(&self, array: Array, from: From, draft: &mut Draft) {
-        draft.plan.writes.push(Write { param: self.param, array, from });
+        let Optimizer { model, engine, .. } = self.optimizer;
+        match engine.check_put(model, self.param, array) {
+            Ok(()) => draft.plan.writes.push(Write { param: self.param, array, from }),
+            Err(error) => draft.problems.push(error),
+        }
     }
 
     /// Whether the same is kept beside the parameter here and in the file; refuses it if not,
@@ -189,8 +193,7 @@ impl<E: Engine> Writes<'_, E> {
         let tensor = &self.header.tensors[found.tensor];
         let is_alike = tensor.dtype == Dtype::of::<E>(codec)
             && (!codec.in_blocks() || codec == Codec::Block8 { signed: values.signed });
-        let can_put = self.optimizer.engine.can_put(model, self.param, array);
-        let is_raw = is_alike && values.transposed.is_none() && can_put;
+        let is_raw = is_alike && values.transposed.is_none();
         self.push(array, if is_raw { From::Raw(found) } else { From::Values(values) }, draft);
     }
 

@@ -59,8 +59,8 @@ impl<T: Real> Transfer for Cpu<T> {
         Ok(ready(Ok(Fetched { bytes, head, is_behind: false })))
     }
 
-    fn can_put(&self, _: &Model, _: usize, _: Array) -> bool {
-        true
+    fn check_put(&self, _: &Model, _: usize, _: Array) -> Result<(), Error> {
+        Ok(())
     }
 
     fn put(&mut self, _: &Model, range: &ArrayRange, bytes: &[u8]) -> Result<(), Error> {

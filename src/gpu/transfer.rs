@@ -78,15 +78,14 @@ impl Transfer for Gpu {
         })
     }
 
-    fn can_put(&self, model: &Model, param: usize, array: Array) -> bool {
-        let parts = self.parts(model, param, array).unwrap_or_default();
-        parts.iter().all(|part| check_write(model.name(param), part).is_ok())
+    fn check_put(&self, model: &Model, param: usize, array: Array) -> Result<(), Error> {
+        let parts = self.parts(model, param, array)?;
+        parts.iter().try_for_each(|part| check_write(model.name(param), part))
     }
 
     fn put(&mut self, model: &Model, range: &ArrayRange, bytes: &[u8]) -> Result<(), Error> {
         let parts = self.parts_of(model, range)?;
         let name = model.name(range.param);
-        parts.iter().try_for_each(|part| check_write(name, part))?;
         let of_part = |part: &Part<'_>| {
             let Span { first, len, .. } = part.span;
             let [from, to] = [first, first + len]

@@ -46,8 +46,8 @@ pub trait Transfer {
         ranges: &[ArrayRange],
         with_head: bool,
     ) -> Result<Self::Fetch, Error>;
-    /// Whether ranges of an array can be set by themselves.
-    fn can_put(&self, model: &Model, param: usize, array: Array) -> bool;
+    /// Refuses an array that the host cannot set.
+    fn check_put(&self, model: &Model, param: usize, array: Array) -> Result<(), Error>;
     /// Sets the elements of a range.
     fn put(&mut self, model: &Model, range: &ArrayRange, bytes: &[u8]) -> Result<(), Error>;
     /// Hands over what was put so far, so that memory for it stays bounded.

@@ -1,7 +1,7 @@
 //! Loading that is less than strict, as far as it was asked for.
 
 use super::run::{Order, Steps as _, Story, start};
-use wgpu_optim::{Adam, AdamW, Cpu, CpuOptimizer, Error, GradScaler};
+use wgpu_optim::{Adam, AdamW, Cpu, CpuOptimizer, Error, Format, GradScaler, Storage};
 
 fn trained(params: &[(&str, Vec<usize>)]) -> CpuOptimizer<f32> {
     let params = params.iter().map(|(name, shape)| (*name, shape.clone()));
@@ -88,6 +88,46 @@ fn parameters_are_left_to_others() {
     assert_eq!(other.param("w").expect("there").to_vec(), [7.0, 8.0]);
     other.load().bytes(&whole).expect("loaded");
     assert_ne!(other.param("w").expect("there").to_vec(), [7.0, 8.0]);
+}
+
+/// No name collides with a key.
+#[test]
+fn any_name_is_saved() {
+    let names = ["", "__metadata__", "a", "a.exp_avg", "a.step", "a.exp_avg.absmax", "\"\\\n", "ü"];
+    let build = || -> CpuOptimizer<f32> {
+        let params = names.iter().zip(1usize..).map(|(&name, len)| (name, len * 300));
+        let storage = Storage::f32().states(Format::Block8).min_block8(700);
+        let builder = CpuOptimizer::builder().group(Adam::default(), params);
+        builder.storage("*", storage).build().expect("built")
+    };
+    let mut optimizer = build();
+    for (name, len) in names.iter().zip(1usize..) {
+        let grad: Vec<_> = (0..300 * len).map(|k| (k % 7) as f32 - 3.0).collect();
+        optimizer.set_grad(*name, &grad).expect("set");
+    }
+    optimizer.step().expect("stepped");
+    let saved = optimizer.save().grads().bytes().expect("saved");
+    let mut other = build();
+    other.load().bytes(&saved).expect("loaded");
+    assert!(other.save().grads().bytes().expect("saved") == saved);
+}
+
+/// A tracker beyond the interval would never let the scale grow.
+#[test]
+fn a_tracker_beyond_the_interval_is_refused() {
+    let scaled = |growth_interval| -> CpuOptimizer<f32> {
+        let builder = CpuOptimizer::builder().group(Adam::default(), [("a", 2)]);
+        let scaler = GradScaler { growth_interval, ..Default::default() };
+        builder.grad_scaler(scaler).build().expect("built")
+    };
+    let mut optimizer = scaled(10);
+    (0..7).for_each(|_| optimizer.step().expect("stepped"));
+    let saved = optimizer.save().bytes().expect("saved");
+    let refused = scaled(5).load().keep_hyperparameters().bytes(&saved).expect_err("7 of 5");
+    assert!(refused.to_string().contains("_growth_tracker"), "{refused}");
+    let mut other = scaled(5);
+    other.load().bytes(&saved).expect("the interval is the file's");
+    assert_eq!(other.snapshot().expect("told").scaler, optimizer.snapshot().expect("told").scaler);
 }
 
 /// A damaged number is loaded where nobody compares checksums, and seen otherwise.

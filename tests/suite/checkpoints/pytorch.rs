@@ -271,3 +271,48 @@ fn other_precisions_load() {
         assert_eq!(optimizer.steps("embed.weight"), Ok(7));
     }
 }
+
+/// A file of ours as the converter would make it of PyTorch's: no snapshot, no checksum.
+fn as_pytorchs(saved: &[u8], class: &str, groups: &Value) -> Vec<u8> {
+    let file = SafeTensors::deserialize(saved).expect("safetensors");
+    let arrays = file.tensors().into_iter().filter(|(key, _)| key != "checksum");
+    let entries = [("optimizer", class.to_owned()), ("param_groups", groups.to_string())];
+    let metadata = entries.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
+    safetensors::serialize(arrays, Some(metadata)).expect("a file")
+}
+
+/// bitsandbytes' 8-bit states, whose codes and scales are these, load without a snapshot: what was
+/// signed and what was not is known by the rule.
+#[test]
+fn states_of_8_bits_load_from_elsewhere() {
+    let build = || {
+        let builder = wgpu_optim::CpuOptimizer::<f32>::builder();
+        let builder = builder.group(wgpu_optim::AdamW::default(), [("w", [20, 30])]);
+        let storage = wgpu_optim::Storage::f32().states(wgpu_optim::Format::Block8).min_block8(0);
+        builder.storage("*", storage).build().expect("built")
+    };
+    let mut optimizer = build();
+    for step in 1..4 {
+        let grad: Vec<_> = (0..600).map(|k| ((k * step) % 17) as f32 - 8.0).collect();
+        optimizer.set_grad("w", &grad).expect("set");
+        optimizer.step().expect("stepped");
+    }
+    let saved = optimizer.save().bytes().expect("saved");
+    let groups = serde_json::json!([{
+        "lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "params": ["w"],
+    }]);
+    let foreign = as_pytorchs(&saved, "AdamW", &groups);
+    let mut other = build();
+    other.load().bytes(&foreign).expect("loaded");
+    assert!(other.save().bytes().expect("saved") == saved);
+    // In f32 they are the numbers that the codes stand for.
+    let mut wide: wgpu_optim::CpuOptimizer<f32> = wgpu_optim::CpuOptimizer::builder()
+        .group(wgpu_optim::AdamW::default(), [("w", [20, 30])])
+        .build()
+        .expect("built");
+    wide.load().bytes(&foreign).expect("loaded");
+    for state in ["exp_avg", "exp_avg_sq"] {
+        let [own, coded] = [&wide, &optimizer].map(|o| o.state("w", state).expect("kept").to_vec());
+        assert_eq!(own, coded, "{state}");
+    }
+}

@@ -324,6 +324,49 @@ fn placements_do_not_matter() {
     assert!(files.iter().all(|file| *file == files[0]));
 }
 
+/// Buffers that cannot be copied from or to, and buffers that are gone: an `Err`, and nothing has
+/// changed.
+#[test]
+fn buffers_that_cannot_be_copied_are_refused() {
+    use wgpu_optim::{Optimizer, Param, wgpu::BufferUsages};
+    let gpu = Gpu::default();
+    let buffer = |usage| {
+        let usage = usage | BufferUsages::STORAGE;
+        gpu.device.create_buffer(&wgpu_optim::wgpu::BufferDescriptor {
+            label: None,
+            size: 16,
+            usage,
+            mapped_at_creation: false,
+        })
+    };
+    let build = |usage| {
+        let (param, grad) = (buffer(usage), buffer(usage));
+        let builder = Optimizer::builder().group(
+            Adam::default(),
+            [Param::new("own", 3), Param::new("mine", 4).buffers(&param, &grad)],
+        );
+        builder.build(&gpu.device, &gpu.queue).expect("built")
+    };
+    let mut whole = build(BufferUsages::COPY_SRC | BufferUsages::COPY_DST);
+    whole.set_param("own", &[1.0, 2.0, 3.0]).expect("set");
+    let saved = whole.save().bytes().expect("saved");
+    let mut unread = build(BufferUsages::COPY_DST);
+    let refused = unread.save().bytes().expect_err("no COPY_SRC").to_string();
+    assert!(refused.contains("`mine`") && refused.contains("COPY_SRC"), "{refused}");
+    unread.save().without_params().bytes().expect("states are the optimizer's own");
+    let mut unwritten = build(BufferUsages::COPY_SRC);
+    let before = unwritten.save().bytes().expect("saved");
+    let refused = unwritten.load().bytes(&saved).expect_err("no COPY_DST").to_string();
+    assert!(refused.contains("`mine`") && refused.contains("COPY_DST"), "{refused}");
+    assert!(unwritten.save().bytes().expect("saved") == before);
+    unwritten.load().without_params().bytes(&saved).expect("loaded");
+    whole.remove_buffers(["mine"]).expect("removed");
+    for refused in [whole.save().bytes().err(), whole.load().bytes(&saved).err()] {
+        let refused = refused.expect("its buffers are gone").to_string();
+        assert!(refused.contains("`mine`") && refused.contains("`set_buffers`"), "{refused}");
+    }
+}
+
 /// Every field of a rule is told, so that no hyperparameter is lost.
 #[test]
 fn rules_tell_all_their_hyperparameters() {
