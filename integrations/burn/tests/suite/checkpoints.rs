@@ -4,7 +4,7 @@
 use crate::common::{Bag, bits, changed, data, device, difference, register, values};
 use crate::rules::every_rule;
 use crate::states::steps;
-use burn::module::{Param, ParamId};
+use burn::module::{Param, ParamGroup, ParamId};
 use burn::optim::{AdamConfig, GradientsParams, SgdConfig};
 use serde_json::Value;
 use wgpu_optim_burn::rules::{Adam, AdamW, Lion, NAdam};
@@ -364,6 +364,54 @@ fn a_rule_that_is_not_the_groups_is_refused() {
     optimizer.set_rule(1, adam).expect_err("no such group");
     optimizer.set_rule(0, Lion::default()).expect_err("another rule");
     optimizer.set_rule(0, Adam { amsgrad: true, ..adam }).expect_err("other options");
+    // The same before there is anything on the device.
+    config.init().set_rule(0, Adam { amsgrad: true, ..adam }).expect_err("other options");
     optimizer.set_rule(0, Adam { eps: -1.0, ..adam }).expect_err("out of range");
     assert_eq!(bits(&steps(model, &mut optimizer, 2..4)), bits(&goes_on));
+}
+
+/// Groups by path, with hyperparameters of their own.
+fn grouped() -> FusedConfig {
+    let weights = AdamW { weight_decay: 0.5, ..Default::default() };
+    let bias = AdamW { weight_decay: 0.0, betas: (0.5, 0.9), ..weights };
+    FusedConfig::new(weights).with_group(ParamGroup::from_path("bias"), bias)
+}
+
+#[test]
+fn groups_come_along() {
+    let defaults = FusedConfig::new(AdamW::default())
+        .with_group(ParamGroup::from_path("bias"), AdamW::default());
+    for by in WAYS {
+        let mut first = grouped().init();
+        let model = steps(Bag::new(&device()), &mut first, 0..2);
+        let mut second = by(&first, defaults.init());
+        let goes_on = steps(model.clone(), &mut first, 2..5);
+        assert_eq!(bits(&steps(model, &mut second, 2..5)), bits(&goes_on));
+    }
+}
+
+#[test]
+fn groups_that_are_one_here_are_refused_by_name() {
+    let (bytes, ..) = saved(&grouped());
+    let mut one = FusedConfig::new(AdamW::default()).init();
+    let message = message(one.load_checkpoint_bytes(&bytes));
+    assert!(message.contains("the hyperparameters of `") && message.contains("bias"), "{message}");
+}
+
+/// A checkpoint knows no ids, so that which group a parameter is of is seen at its step.
+#[test]
+fn a_group_by_id_is_refused_at_the_first_step() {
+    let config = FusedConfig::new(AdamW::default());
+    let (bytes, model, first) = saved(&config);
+    let bias = ParamGroup::from_ids(vec![model.bias.id]);
+    let by_id = config.clone().with_group(bias, AdamW::default());
+    let mut second = by_id.init();
+    second.load_checkpoint_bytes(&bytes).unwrap();
+    let grads = model.grads(2);
+    let refused = second.try_step(0.01, model, grads).expect_err("refused");
+    assert!(refused.to_string().contains("make groups by path"), "{refused}");
+    // A record does.
+    let goes_on = steps(refused.module.clone(), &mut first.clone(), 2..4);
+    let mut third = by_id.init().try_load_record(first.to_record()).unwrap();
+    assert_eq!(bits(&steps(refused.module, &mut third, 2..4)), bits(&goes_on));
 }
