@@ -95,7 +95,7 @@ pub(crate) fn read(
     let told = optimizer.snapshot()?;
     check_supported(&told)?;
     let config = adopted(config, &optimizer, &told, &own_groups)?;
-    Ok((config, states(&optimizer, &told, &header.settings, &own_groups)?))
+    Ok((config, states(&optimizer, &told, &own_groups)?))
 }
 
 /// What the core says of a file that has no settings of its own.
@@ -174,15 +174,12 @@ fn without_lr(group: &GroupSnapshot) -> Hyperparameters {
 fn states(
     optimizer: &CpuOptimizer<f32>,
     told: &Snapshot,
-    file: &Snapshot,
     own_groups: &[usize],
 ) -> Result<Named, Error> {
     let mut group_of = BTreeMap::new();
     for (index, group) in told.groups.iter().enumerate() {
         group_of.extend(group.params.iter().map(move |name| (name.as_str(), index)));
     }
-    let shapes: BTreeMap<_, _> =
-        file.parameters.iter().map(|param| (param.name.as_str(), &param.shape)).collect();
     let mut states = Named::new();
     for param in &told.parameters {
         let name = param.name.as_str();
@@ -196,10 +193,11 @@ fn states(
             .iter()
             .map(|state| array(state.name))
             .collect::<Result<BTreeMap<_, _>, _>>()?;
-        let own = if arrays.is_empty() { shapes.get(name).copied() } else { None };
+        // Nothing in the file bears out the shape of a parameter without states.
+        let shape = if arrays.is_empty() { Vec::new() } else { param.shape.clone() };
         let state = State {
             path: name.to_owned(),
-            shape: own.unwrap_or(&param.shape).clone(),
+            shape,
             group: own_groups[group],
             lr: rule.lr(),
             steps: param.steps,

@@ -218,8 +218,8 @@ impl FusedOptimizer {
 
     /// Everything that decides how the run goes on, in the format of
     /// [`wgpu_optim::checkpoint`], by the parameters' paths in the module: states, step counts,
-    /// rules with their hyperparameters, clipping. Waits for the device. The parameters are not in
-    /// it: Burn's own records save them.
+    /// rules with their hyperparameters, clipping. Waits for the device, and holds all states in
+    /// the host's memory. The parameters are not in it: Burn's own records save them.
     ///
     /// # Errors
     /// The device was lost; two parameters have the same path, as those of two modules have.
