@@ -32,13 +32,15 @@ impl Loaded {
     }
 
     /// Refuses a first step of parameters of which none was loaded: all would start anew, unseen.
-    pub fn check_found<'a>(&self, mut jobs: impl Iterator<Item = &'a Job>) -> Result<(), Error> {
+    pub fn check_found<'a>(
+        &self,
+        mut jobs: impl Iterator<Item = &'a Job> + Clone,
+    ) -> Result<(), Error> {
         let Some(state) = self.iter().next().filter(|_| !self.is_found) else { return Ok(()) };
-        let mut first = None;
-        if jobs.any(|job| self.get(first.get_or_insert(job)).is_some() || self.get(job).is_some()) {
+        let Some(first) = jobs.clone().next() else { return Ok(()) };
+        if jobs.any(|job| self.get(job).is_some()) {
             return Ok(());
         }
-        let Some(first) = first else { return Ok(()) };
         let (by, remedy) = if self.by_path.is_empty() {
             let remedy = "Load the model's own record first, which gives its parameters their ids \
                           again, or save by path: `save_checkpoint`";
