@@ -1,5 +1,6 @@
 //! Which rule updates which parameters, and how gradients are clipped.
 
+use crate::error::Error;
 use burn::grad_clipping::{GradientClipping, GradientClippingConfig};
 use burn::module::{ParamGroup, ParamId};
 use std::fmt::{Debug, Formatter};
@@ -75,6 +76,40 @@ impl FusedConfig {
         let matches = |group: &Group| group.params.matches(&id, Some(path));
         // The first matches all.
         self.groups.iter().rposition(matches).unwrap_or(0)
+    }
+
+    /// The group of a parameter of which only the path is known.
+    pub(crate) fn group_of_path(&self, path: &str) -> usize {
+        // No parameter has this id: Burn's are random.
+        self.group_of(ParamId::from(u64::MAX), path)
+    }
+
+    /// A group's rule, to be replaced by this one with the options that the group's was built with.
+    ///
+    /// # Errors
+    /// There is no such group, or the rule does not fit it.
+    pub(crate) fn checked(
+        &mut self,
+        group: usize,
+        rule: &mut dyn DynRule,
+    ) -> Result<&mut Box<dyn DynRule>, Error> {
+        let (groups, refused) = (self.groups.len(), |expected: String, found: String| {
+            let remedy = "Make another optimizer of the new config".to_owned();
+            Err(Error::Optimizer(wgpu_optim::Error::Group { group, expected, found, remedy }))
+        });
+        let Some(Group { rule: own, .. }) = self.groups.get_mut(group) else {
+            return refused(format!("a group below {groups}"), group.to_string());
+        };
+        if rule.name() != own.name() {
+            return refused(format!("the rule {}", own.name()), rule.name().to_owned());
+        }
+        rule.keep_options(&**own);
+        if rule.options() != own.options() {
+            let told = |rule: &dyn DynRule| format!("the options {:?}", rule.options());
+            return refused(told(&**own), told(rule));
+        }
+        rule.validate()?;
+        Ok(own)
     }
 
     /// The rule of a group, with this learning rate.

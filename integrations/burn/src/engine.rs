@@ -1,5 +1,6 @@
 //! The optimizer of one device: tells the core crate what Burn did to a model between steps.
 
+use crate::arrays;
 use crate::collect::Job;
 use crate::config::FusedConfig;
 use crate::device::WgpuHandles;
@@ -10,6 +11,9 @@ use burn::module::ParamId;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Formatter};
 use wgpu_optim::{DynRule, Optimizer, Param, ParamId as Handle, Place};
+
+/// What a rule keeps for all elements of a parameter, by name.
+type Scalars = BTreeMap<String, f64>;
 
 /// The optimizer of the parameters on one device.
 pub(crate) struct Engine {
@@ -264,23 +268,22 @@ impl Engine {
         Ok(optimizer.params().skip(self.members.len()).map(|param| param.id).collect())
     }
 
-    /// Gives parameters their pending states.
+    /// Gives parameters their pending states, all or none. They stay pending until that is done.
     fn restore(&mut self, jobs: &[Job]) -> Result<(), Error> {
-        if self.pending.is_empty() {
+        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
+        let pending = jobs.iter().filter_map(|job| {
+            let state = self.pending.get(&job.id)?;
+            Some((name(&job.path, job.id), state))
+        });
+        let pending: Vec<_> = pending.collect();
+        if pending.is_empty() {
             return Ok(());
         }
-        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
-        for job in jobs {
-            if let (Some(state), Some(&member)) =
-                (self.pending.remove(&job.id), self.index.get(&job.id))
-            {
-                let handle = self.members[member].handle;
-                for (state, values) in &state.arrays {
-                    optimizer.set_state(handle, state, values)?;
-                }
-                optimizer.set_steps(handle, state.steps)?;
-            }
-        }
+        let named = pending.iter().map(|(name, state)| (name.as_str(), *state));
+        // Other parameters are not in these bytes, and stay as they are.
+        let load = optimizer.load().allow_missing().without_params();
+        load.bytes(&arrays::to_bytes(named, None))?;
+        jobs.iter().for_each(|job| drop(self.pending.remove(&job.id)));
         Ok(())
     }
 
@@ -290,33 +293,48 @@ impl Engine {
     }
 
     /// The states of all parameters, read back.
-    pub fn states(&self) -> Result<Vec<(ParamId, State)>, Error> {
-        let mut states = Vec::new();
-        for member in &self.members {
-            states.extend(self.state(member)?.map(|state| (member.id, state)));
+    pub fn states(&mut self) -> Result<Vec<(ParamId, State)>, Error> {
+        let (mut states, scalars) = (Vec::new(), self.scalars()?);
+        for (member, scalars) in self.members.iter().zip(scalars) {
+            states.extend(self.state(member, scalars)?.map(|state| (member.id, state)));
         }
         let pending = self.pending.iter().map(|(id, state)| (*id, state.clone()));
         states.extend(pending);
         Ok(states)
     }
 
+    /// What rules keep for all elements, member by member.
+    fn scalars(&mut self) -> Result<Vec<Scalars>, Error> {
+        let rules = self.config.groups.iter();
+        let has_some = rules.map(|group| &group.rule).any(|rule| !rule.scalars().is_empty());
+        match &mut self.optimizer {
+            Some(optimizer) if has_some => {
+                let params = optimizer.snapshot()?.parameters.into_iter();
+                Ok(params.map(|param| param.scalars).collect())
+            }
+            _ => Ok(vec![Scalars::new(); self.members.len()]),
+        }
+    }
+
     /// The state that the core keeps of a parameter, read back, unless another is in use.
-    fn state(&self, member: &Member) -> Result<Option<State>, Error> {
+    fn state(&self, member: &Member, scalars: Scalars) -> Result<Option<State>, Error> {
         let Some(optimizer) = &self.optimizer else { return Ok(None) };
         if member.state_taken || self.pending.contains_key(&member.id) {
             return Ok(None);
         }
-        let rule = &self.config.groups[self.groups[member.group].rule].rule;
+        let Group { rule: group, lr } = self.groups[member.group];
         let read = |state: &str| -> Result<_, Error> {
             Ok((state.to_owned(), optimizer.read_state(member.handle, state)?.wait()?))
         };
-        let arrays =
-            rule.states().iter().map(|state| read(state.name)).collect::<Result<_, _>>()?;
+        let states = self.config.groups[group].rule.states();
         Ok(Some(State {
             path: member.path.clone(),
             shape: member.shape.clone(),
+            group,
+            lr,
             steps: optimizer.steps(member.handle)?,
-            arrays,
+            scalars,
+            arrays: states.iter().map(|state| read(state.name)).collect::<Result<_, _>>()?,
         }))
     }
 
@@ -336,7 +354,10 @@ impl Engine {
         let member = self.index.get(&id).copied();
         let state = match (self.pending.remove(&id), member) {
             (Some(state), _) => Some(state),
-            (None, Some(member)) => self.state(&self.members[member])?,
+            (None, Some(member)) => {
+                let scalars = self.scalars()?.swap_remove(member);
+                self.state(&self.members[member], scalars)?
+            }
             (None, None) => None,
         };
         if let Some(member) = member {
@@ -360,12 +381,39 @@ impl Engine {
     pub fn keep(&mut self, id: ParamId, state: State) {
         self.pending.insert(id, state);
     }
+
+    /// The state that the parameter's next step would begin with, if it is on the host.
+    pub fn pending(&self, id: ParamId) -> Option<&State> {
+        self.pending.get(&id)
+    }
+
+    /// The learning rates in use in a group of the config.
+    pub fn lrs(&self, group: usize) -> impl Iterator<Item = f64> {
+        self.groups.iter().filter(move |known| known.rule == group).map(|known| known.lr)
+    }
+
+    /// Changes the hyperparameters of a group of the config.
+    pub fn set_rule(&mut self, group: usize, rule: &dyn DynRule) -> Result<(), Error> {
+        self.config.groups[group].rule = rule.boxed();
+        let Some(optimizer) = &mut self.optimizer else { return Ok(()) };
+        for (index, known) in self.groups.iter().enumerate() {
+            if known.rule == group {
+                optimizer.set_rule(index, self.config.rule(group, known.lr))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The core's name for a parameter: two modules may have the same paths.
+fn name(path: &str, id: ParamId) -> String {
+    format!("{path} ({id})")
 }
 
 /// The core's description of a new parameter.
 fn param(Update { job, memory }: &Update<'_>) -> Param {
-    let name = format!("{} ({})", job.path, job.id);
-    Param::new(name, job.shape.to_vec()).buffers(memory.param.slice(), memory.grad.slice())
+    Param::new(name(&job.path, job.id), job.shape.to_vec())
+        .buffers(memory.param.slice(), memory.grad.slice())
 }
 
 impl Debug for Engine {

@@ -23,8 +23,11 @@
 //! - **Groups** by module path or id, and clipping by the global norm: [`FusedConfig`].
 //! - **Learning rates** are numbers or what Burn's schedulers give, also by group; which parameters
 //!   share a rate may change from step to step.
-//! - **Records** are Burn's `OptimizerRecord`, saved and loaded as Burn's are. A resumed run equals
-//!   the uninterrupted one bit for bit.
+//! - **Checkpoints** hold everything that decides how the run goes on, by module path and in the
+//!   format of [`wgpu_optim::checkpoint`]: [`FusedOptimizer::save_checkpoint`],
+//!   [`FusedOptimizer::load_checkpoint`]. A resumed run equals the uninterrupted one bit for bit.
+//! - **Records** are Burn's `OptimizerRecord`, saved and loaded as Burn's are, with the same in
+//!   them, by id. Records of Burn's own optimizers are taken over.
 //!
 //! # What a step does to memory
 //!
@@ -84,14 +87,19 @@
 
 #![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]
 
+mod arrays;
+mod burn_names;
+mod checkpoint;
 mod collect;
 mod config;
 mod device;
 mod engine;
 mod error;
 mod fuse;
+mod loaded;
 mod memory;
 mod optimizer;
+mod record;
 mod state;
 
 pub use config::FusedConfig;

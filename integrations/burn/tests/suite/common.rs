@@ -2,9 +2,10 @@
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsParams, OptimizerRecord};
 use burn::tensor::wgpu::WgpuSetup;
 use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use burn_pack::{Reader, Writer};
 use std::sync::OnceLock;
 
 /// The one device of the tests.
@@ -185,4 +186,24 @@ pub fn bits<M: Module>(module: &M) -> Vec<Vec<u32>> {
         .iter()
         .map(|values| values.iter().map(|value| value.to_bits()).collect())
         .collect()
+}
+
+/// A record with those of its numbers, arrays and texts whose names these hold for.
+pub fn changed(
+    record: OptimizerRecord,
+    numbers: impl Fn(&str) -> bool,
+    arrays: impl Fn(&str) -> bool,
+    texts: impl Fn(&str) -> bool,
+) -> OptimizerRecord {
+    let reader = Reader::from_bytes(record.into_bytes().unwrap()).unwrap();
+    let (own_numbers, own_texts) = (reader.scalars().clone(), reader.metadata().clone());
+    let own_arrays = reader.into_tensors().unwrap().into_iter();
+    let mut writer = Writer::new(own_arrays.filter(|array| arrays(&array.name)).collect());
+    for (name, number) in own_numbers.into_iter().filter(|(name, _)| numbers(name)) {
+        writer = writer.with_scalar(&name, number);
+    }
+    for (name, text) in own_texts.into_iter().filter(|(name, _)| texts(name)) {
+        writer = writer.with_metadata(&name, &text);
+    }
+    OptimizerRecord::from_bytes(writer.into_bytes().unwrap()).unwrap()
 }

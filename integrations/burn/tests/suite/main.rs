@@ -1,5 +1,7 @@
 //! Tests against Burn's own optimizers, on the default adapter of the machine.
 
+mod burn_records;
+mod checkpoints;
 mod common;
 mod errors;
 mod groups;
