@@ -81,7 +81,7 @@ fn in_turns<E: Engine>(
     let [mut save, mut write, mut load, mut once, mut read] = [const { Vec::new() }; 5];
     for _ in 0..if bench.quick { 1 } else { ROUNDS } {
         write.push(timed(|| write_plain(&plain.0, &bytes)));
-        save.push(timed(|| drop(optimizer.save().file(&saved.0).expect("saved"))));
+        save.push(timed(|| save_to(optimizer, &saved.0)));
         read.push(timed(|| read_plain(&plain.0)));
         load.push(timed(|| drop(optimizer.load().file(&saved.0).expect("loaded"))));
         let load_once = optimizer.load().skip_checksum();
@@ -98,9 +98,13 @@ fn in_turns<E: Engine>(
     let measure = format!("{engine}: load without checksum, of a plain read's speed");
     number(measure, ratio(&read, &once), "");
     drop(bytes);
-    if let Some(most) = most_memory(|| drop(optimizer.save().file(&saved.0).expect("saved"))) {
+    if let Some(most) = most_memory(|| save_to(optimizer, &saved.0)) {
         number(format!("{engine}: memory of a save"), most / f64::from(1 << 20), "MiB");
     }
+}
+
+fn save_to<E: Engine>(optimizer: &mut optimizer::Optimizer<E>, path: &Path) {
+    optimizer.save().file(path).expect("saved");
 }
 
 fn timed(run: impl FnOnce()) -> f64 {

@@ -44,7 +44,7 @@ impl<E: Engine> Writes<'_, E> {
                 _ if is_kept && !keeps_alike => {}
                 Some(found) => self.array(array, state.name, *found, draft),
                 None if self.found.states.is_empty() => {
-                    self.push(array, From::Number(first(index)), draft)
+                    self.push(array, From::Number(first(index)), draft);
                 }
                 None if is_kept && self.told.is_foreign() => {
                     self.push(array, From::Number(0.0), draft);
