@@ -28,7 +28,7 @@ fn many_arrays_are_read_in_one_submission() {
     let params = optimizer.read_params(&ids).expect("started");
     // wgpu gives a number to each buffer that is mapped too, of which there is one, and to the
     // submission that tells.
-    let told = |reads| before + 2 * reads;
+    let told = |reads: u64| before + 2 * reads;
     assert_eq!(gpu.submissions(), told(1) + 1);
     let expected = [vec![2.0; 300], vec![3.0; 5], Vec::new(), vec![5.0; 7]];
     assert_eq!(params.wait().expect("read"), expected);
