@@ -42,8 +42,8 @@ fn settings(snapshot: &Snapshot) -> String {
 /// A hyperparameter, as people write it.
 pub fn value(value: HyperparameterValue) -> String {
     match value {
-        HyperparameterValue::Number(number) => format!("{number}"),
-        HyperparameterValue::Pair([first, second]) => format!("({first}, {second})"),
+        HyperparameterValue::Number(number) => format!("{number:?}"),
+        HyperparameterValue::Pair([first, second]) => format!("({first:?}, {second:?})"),
         HyperparameterValue::Flag(flag) => format!("{flag}"),
         other => format!("{other:?}"),
     }

@@ -130,11 +130,16 @@ impl Training {
             skipped: status.skipped,
             loss_scale: status.loss_scale,
             bytes_per_element: engine.bytes_per_element(),
-            steps_per_second: (losses.len() - first) as f64 / elapsed.as_secs_f64(),
+            steps_per_second: per_second(losses.len() - first, elapsed),
             max_difference: reference.max_difference(&network)?,
             losses,
         }))
     }
+}
+
+/// How often something was done; 0 where it was not, as in a run that is resumed at its end.
+fn per_second(times: usize, elapsed: Duration) -> f64 {
+    if times == 0 { 0.0 } else { times as f64 / elapsed.as_secs_f64() }
 }
 
 #[cfg(test)]
