@@ -172,6 +172,8 @@
 //! wgpu's backends are your choice: depend on `wgpu` with the ones you want. It is re-exported as
 //! [`wgpu`](mod@wgpu), and there is one major version of this crate for each of wgpu's.
 
+// What checkpoints alone use stays where it is without them.
+#![cfg_attr(not(feature = "checkpoint"), allow(dead_code, unused_imports))]
 // Users read the documentation before the code, and what a function can fail with is part of it.
 #![warn(missing_docs, missing_debug_implementations, clippy::missing_errors_doc)]
 // A panic here would be one in the caller's training loop.
