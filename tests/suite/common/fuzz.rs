@@ -1,6 +1,6 @@
-//! Long runs of random tests: `FUZZ_SECONDS=60 cargo test --test suite plans:: machine::` tries new
-//! cases for so long in each of them. What fails is kept in tests/regressions, and is tried first
-//! from then on: commit it with what mends it.
+//! Long runs of random tests: `FUZZ_SECONDS=60 cargo test --test suite -- plans:: machine::` tries
+//! new cases for so long in each of them. What fails is kept in tests/regressions, and is tried
+//! first from then on: commit it with what mends it.
 
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestCaseResult, TestRunner};
