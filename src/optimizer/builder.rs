@@ -16,7 +16,8 @@ pub(crate) struct NewGroup<P> {
     pub(crate) params: Vec<Param<P>>,
 }
 
-/// Collects groups for an [`Optimizer`], and what it does around its steps.
+/// Collects groups for an [`Optimizer`](crate::optimizer::Optimizer), and what it does around its
+/// steps.
 #[derive(Debug)]
 #[must_use = "an optimizer is made by `build`"]
 pub struct Builder<E: Engine> {
@@ -86,8 +87,9 @@ impl<E: Engine> Builder<E> {
         self
     }
 
-    /// Multiplies the last group's learning rate wherever [`Optimizer::set_base_lr`] sets all
-    /// groups' at once. Before any group it is refused by `build`.
+    /// Multiplies the last group's learning rate wherever
+    /// [`set_base_lr`](crate::optimizer::Optimizer::set_base_lr) sets all groups' at once. Before
+    /// any group it is refused by `build`.
     pub fn lr_multiplier(mut self, multiplier: f64) -> Self {
         match self.groups.last_mut() {
             Some(group) => group.lr_multiplier = multiplier,
