@@ -51,6 +51,9 @@ pub(super) fn apply<E: Engine>(
     Ok(())
 }
 
+/// Bytes after which an engine hands over what it was given; twice as many are in memory.
+const HANDED_OVER_BYTES: u64 = 16 << 20;
+
 /// Writes arrays one after another.
 struct Writer<'a, 'i, E: Engine, P> {
     optimizer: &'a mut Optimizer<E>,
@@ -112,7 +115,7 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
     /// Has the engine pass on what it was given, from time to time.
     fn counted(&mut self, bytes: u64) -> Result<(), Error> {
         self.written += bytes;
-        if self.written >= PIECE_BYTES {
+        if self.written >= HANDED_OVER_BYTES {
             self.written = 0;
             self.optimizer.engine.flush()?;
         }

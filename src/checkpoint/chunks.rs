@@ -1,6 +1,8 @@
 //! A checkpoint's bytes, a chunk at a time.
 
-use crate::checkpoint::contents::{Content, Data, Piece, Wanted, contents, header, pieces, taken};
+use crate::checkpoint::contents::{
+    Content, Data, Part, Piece, Wanted, contents, header, pieces, take,
+};
 use crate::checkpoint::describe::describe;
 use crate::checkpoint::keys;
 use crate::error::Error;
@@ -169,7 +171,7 @@ impl<'a, E: Engine> Chunks<'a, E> {
                 let head = fetched.head.ok_or_else(behind)?;
                 self.stage = Stage::Body(self.begin(&head));
             }
-            Stage::Body(body) => body.accept(batch, &fetched.bytes),
+            Stage::Body(body) => body.accept(batch, fetched.bytes),
             Stage::Done => {}
         }
         Ok(())
@@ -218,26 +220,50 @@ impl<E: Engine> Body<E> {
     }
 
     /// Makes a chunk of what was fetched for these pieces.
-    fn accept(&mut self, batch: Range<usize>, mut fetched: &[u8]) {
-        let mut chunk = Vec::new();
-        for piece in &self.pieces[batch] {
+    fn accept(&mut self, batch: Range<usize>, fetched: Vec<u8>) {
+        let is_whole = |piece: &Piece| {
+            matches!(self.contents[piece.content].data, Data::Array { part: Part::All, .. })
+        };
+        // A piece of a large array is the chunk: nothing is copied.
+        let chunk = match &self.pieces[batch.clone()] {
+            [piece] if is_whole(piece) => {
+                self.crc.update(&fetched);
+                fetched
+            }
+            _ => self.gathered(batch.clone(), &fetched),
+        };
+        if let Some(Piece { is_last: true, .. }) = self.pieces[batch].last() {
+            self.end_of_array();
+        }
+        self.ready = Some(chunk);
+    }
+
+    /// The bytes of several pieces, or of parts of them. The last one's checksum is still open.
+    fn gathered(&mut self, batch: Range<usize>, mut fetched: &[u8]) -> Vec<u8> {
+        let (mut chunk, last) = (Vec::with_capacity(fetched.len()), batch.end - 1);
+        for index in batch {
+            let piece = &self.pieces[index];
             let start = chunk.len();
             match (&self.contents[piece.content].data, &piece.range) {
                 (Data::Array { part, .. }, Some((range, bytes))) => {
                     let (own, after) = fetched.split_at(*bytes as usize);
                     fetched = after;
-                    chunk.extend(taken(*part, range, own));
+                    take(*part, range, own, &mut chunk);
                 }
                 (Data::Known(bytes), _) => chunk.extend(bytes),
                 (Data::Array { .. }, None) => {}
             }
             self.crc.update(&chunk[start..]);
-            if piece.is_last {
-                let crc = std::mem::take(&mut self.crc).finalize();
-                self.sums.extend(crc.to_le_bytes());
+            if piece.is_last && index < last {
+                self.end_of_array();
             }
         }
-        self.ready = Some(chunk);
+        chunk
+    }
+
+    fn end_of_array(&mut self) {
+        let crc = std::mem::take(&mut self.crc).finalize();
+        self.sums.extend(crc.to_le_bytes());
     }
 }
 

@@ -176,17 +176,19 @@ pub(super) fn range_bytes<E: Engine>(codec: Codec, elements: &std::ops::Range<u6
     stored_bytes::<E>(codec, elements.end - elements.start)
 }
 
-/// What of a piece's bytes goes to the file.
-pub(super) fn taken(part: Part, range: &ArrayRange, stored: &[u8]) -> Vec<u8> {
+/// Appends what of a piece's bytes goes to the file.
+pub(super) fn take(part: Part, range: &ArrayRange, stored: &[u8], out: &mut Vec<u8>) {
     let elements = (range.elements.end - range.elements.start) as usize;
     let block = BLOCK as usize + SCALE_BYTES;
     let blocks = stored.chunks_exact(block);
     match part {
-        Part::All => stored.to_vec(),
-        Part::Scales => blocks.flat_map(|block| &block[..SCALE_BYTES]).copied().collect(),
+        Part::All => out.extend_from_slice(stored),
+        Part::Scales => blocks.for_each(|block| out.extend_from_slice(&block[..SCALE_BYTES])),
         Part::Codes => {
-            let codes = blocks.flat_map(|block| &block[SCALE_BYTES..]).copied();
-            codes.take(elements).collect()
+            let start = out.len();
+            blocks.for_each(|block| out.extend_from_slice(&block[SCALE_BYTES..]));
+            // The last block's padding stays behind.
+            out.truncate(start + elements);
         }
     }
 }

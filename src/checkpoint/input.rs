@@ -17,8 +17,9 @@ pub(super) trait ReadSeek: Read + Seek {}
 
 impl<R: Read + Seek> ReadSeek for R {}
 
-/// Bytes that are read at once.
-pub(super) const PIECE_BYTES: u64 = 16 << 20;
+/// Bytes that are read at once: few enough to stay in a core's cache while they are compared and
+/// handed on.
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
 
 impl<'a> Input<'a> {
     pub fn new(reader: &'a mut dyn ReadSeek, name: String) -> Result<Self, Error> {

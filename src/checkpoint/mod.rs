@@ -19,7 +19,8 @@
 //! [`Optimizer::save`](crate::optimizer::Optimizer::save) and
 //! [`Optimizer::load`](crate::optimizer::Optimizer::load) start it. Both submit work of their own,
 //! and wait for it; [`Save::chunks`] may be `.await`ed, and is what a browser uses, with
-//! [`Load::bytes`]. At most two chunks of 16 MiB are in memory beside the model.
+//! [`Load::bytes`]. A few chunks of 4 MiB are in memory beside the model, and 32 MiB while it is
+//! loaded.
 //!
 //! # Safety
 //!

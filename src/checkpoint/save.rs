@@ -5,13 +5,15 @@ use crate::checkpoint::contents::Wanted;
 use crate::checkpoint::describe::describe;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::checkpoint::file::AtomicFile;
-use crate::checkpoint::input::PIECE_BYTES;
 use crate::checkpoint::snapshot::Snapshot;
 use crate::error::Error;
 use crate::optimizer::Wait;
 use crate::optimizer::{Engine, Optimizer};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+
+/// Bytes of a chunk: enough to hide how long a device takes to answer.
+const CHUNK_BYTES: u64 = 4 << 20;
 
 /// What is saved, and where to: [`Optimizer::save`] starts it.
 #[must_use = "`file`, `bytes` or `chunks` saves"]
@@ -46,7 +48,7 @@ impl<E: Engine> Optimizer<E> {
             optimizer: self,
             wanted: Wanted { params: true, grads: false },
             user: BTreeMap::new(),
-            chunk_bytes: PIECE_BYTES,
+            chunk_bytes: CHUNK_BYTES,
             progress: None,
         }
     }
@@ -89,7 +91,7 @@ impl<'a, E: Engine> Save<'a, E> {
         self
     }
 
-    /// About how many bytes are read back at once; twice as many are on their way. Default 16 MiB.
+    /// About how many bytes are read back at once; twice as many are on their way. Default 4 MiB.
     pub fn chunk_bytes(mut self, bytes: u64) -> Self {
         self.chunk_bytes = bytes;
         self
