@@ -76,7 +76,7 @@ fn in_turns<E: Engine>(
     optimizer: &mut optimizer::Optimizer<E>,
 ) {
     let [saved, plain] = ["saved", "plain"].map(Temporary::new);
-    optimizer.save().file(&saved.0).expect("saved");
+    save_to(optimizer, &saved.0);
     let bytes = std::fs::read(&saved.0).expect("readable");
     let [mut save, mut write, mut load, mut once, mut read] = [const { Vec::new() }; 5];
     for _ in 0..if bench.quick { 1 } else { ROUNDS } {
@@ -98,6 +98,7 @@ fn in_turns<E: Engine>(
     let measure = format!("{engine}: load without checksum, of a plain read's speed");
     number(measure, ratio(&read, &once), "");
     drop(bytes);
+    // Not of the first save, which finds pages of the model that nothing had touched.
     if let Some(most) = most_memory(|| save_to(optimizer, &saved.0)) {
         number(format!("{engine}: memory of a save"), most / f64::from(1 << 20), "MiB");
     }

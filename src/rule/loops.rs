@@ -71,15 +71,8 @@ fn straight<R: Rule, T: Real, const STATES: usize>(
     dispatch!(Level::new(), simd => simd.vectorize(
         #[inline(always)]
         move || {
-            let (rule, Prepared { around, scaling, coeffs, .. }) = (rule, prepared);
-            if around.decay == T::default() {
-                // The compiler sees that it is 0, and leaves decay out of the loop.
-                let around = (Around { decay: T::default(), ..around }, scaling);
-                straight_loop::<R, T, STATES>(&rule, &around, &coeffs, params, grads, a, b, c);
-            } else {
-                let around = (around, scaling);
-                straight_loop::<R, T, STATES>(&rule, &around, &coeffs, params, grads, a, b, c);
-            }
+            let (rule, around, coeffs) = (rule, (prepared.around, prepared.scaling), prepared.coeffs);
+            straight_loop::<R, T, STATES>(&rule, &around, &coeffs, params, grads, a, b, c);
         }
     ));
 }
