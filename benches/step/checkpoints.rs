@@ -87,6 +87,12 @@ fn in_turns<E: Engine>(
         let load_once = optimizer.load().skip_checksum();
         once.push(timed(|| drop(load_once.file(&saved.0).expect("loaded"))));
     }
+    let [mut cold_read, mut cold_load] = [const { Vec::new() }; 2];
+    while cold_load.len() < ROUNDS && !bench.quick && forget_files() {
+        cold_read.push(timed(|| read_plain(&plain.0)));
+        forget_files();
+        cold_load.push(timed(|| drop(optimizer.load().file(&saved.0).expect("loaded"))));
+    }
     let mut number = |measure: String, value, unit| {
         bench.record.number(&measure, &shape.name, value, unit);
     };
@@ -97,6 +103,10 @@ fn in_turns<E: Engine>(
     number(format!("{engine}: load, of a plain read's speed"), ratio(&read, &load), "");
     let measure = format!("{engine}: load without checksum, of a plain read's speed");
     number(measure, ratio(&read, &once), "");
+    if !cold_load.is_empty() {
+        let measure = format!("{engine}: load from the disk, of a plain read's speed");
+        number(measure, ratio(&cold_read, &cold_load), "");
+    }
     drop(bytes);
     // Not of the first save, which finds pages of the model that nothing had touched.
     if let Some(most) = most_memory(|| save_to(optimizer, &saved.0)) {
@@ -106,6 +116,12 @@ fn in_turns<E: Engine>(
 
 fn save_to<E: Engine>(optimizer: &mut optimizer::Optimizer<E>, path: &Path) {
     optimizer.save().file(path).expect("saved");
+}
+
+/// Has the system forget what it keeps of files in memory, where the process may: a run is resumed
+/// from the disk.
+fn forget_files() -> bool {
+    std::fs::write("/proc/sys/vm/drop_caches", "1").is_ok()
 }
 
 fn timed(run: impl FnOnce()) -> f64 {

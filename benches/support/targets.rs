@@ -265,11 +265,10 @@ fn checkpoints(results: &Results<'_>) -> Vec<Target> {
     let speed = AtLeast(0.7);
     [
         of("save, of a plain write's speed", speed, "save, of a plain write's speed"),
-        of("load, of a plain read's speed", speed, "load, of a plain read's speed"),
         of(
-            "load without checksum, of a plain read's speed",
+            "load from the disk, of a plain read's speed",
             speed,
-            "load without checksum, of a plain read's speed",
+            "load from the disk, of a plain read's speed",
         ),
         of("memory of a save", AtMost(64.0), "MiB of memory beyond the model, to save"),
     ]
