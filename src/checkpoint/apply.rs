@@ -1,14 +1,13 @@
 //! Changes an optimizer to what a plan says.
 
-use crate::checkpoint::contents::{SCALE_BYTES, range_bytes};
+use crate::checkpoint::contents::SCALE_BYTES;
 use crate::checkpoint::draft::{From, NewGroup, NewScale, Plan, Values, Write};
 use crate::checkpoint::header::{Header, Tensor};
 use crate::checkpoint::input::{Input, PIECE_BYTES};
 use crate::checkpoint::numbers::{decode, decode_blocks, join_blocks, transpose};
 use crate::error::Error;
 use crate::layout::geometry::BLOCK;
-use crate::optimizer::{ArrayRange, stored_bytes};
-use crate::optimizer::{Engine, Optimizer};
+use crate::optimizer::{ArrayRange, Engine, Optimizer};
 use crate::rule::Real;
 
 /// Reads and writes all arrays, then sets everything else. Should it fail on the way, the optimizer
@@ -20,10 +19,9 @@ pub(super) fn apply<E: Engine>(
     input: &mut Input<'_>,
     progress: impl FnMut(u64),
 ) -> Result<(), Error> {
-    let start = header.start;
     let Plan { groups, writes, counts, frozen, control, scale, .. } = plan;
     optimizer.model.is_torn = true;
-    let mut writer = Writer { optimizer, header, input, written: 0, done: start, progress };
+    let mut writer = Writer { optimizer, header, input, written: 0, done: header.start, progress };
     writes.iter().try_for_each(|write| writer.write(write))?;
     optimizer.engine.flush()?;
     let model = &mut optimizer.model;
@@ -86,7 +84,7 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
         bytes: u64,
     ) -> Result<(), Error> {
         into.resize(bytes as usize, 0);
-        self.input.read_at(self.header.start + tensor.bytes.start + first, into)?;
+        self.input.read_at(self.header.range(tensor).start + first, into)?;
         self.done += bytes;
         (self.progress)(self.done);
         Ok(())
@@ -94,16 +92,9 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
 
     /// The ranges of an array that are written at once.
     fn ranges(&self, write: &Write) -> impl Iterator<Item = ArrayRange> + use<E, P> {
-        let Write { param, array, .. } = *write;
-        let model = &self.optimizer.model;
-        let (codec, len) = (array.codec(model, param), model.params[param].len as u64);
-        let at_once = (PIECE_BYTES / stored_bytes::<E>(codec, BLOCK)) * BLOCK;
-        let starts = (0..len.div_ceil(at_once)).map(move |index| index * at_once);
-        starts.map(move |start| ArrayRange {
-            param,
-            array,
-            elements: start..(start + at_once).min(len),
-        })
+        let of = (write.param, write.array);
+        let ranges = ArrayRange::all::<E>(&self.optimizer.model, of, PIECE_BYTES);
+        ranges.filter(|range| !range.elements.is_empty())
     }
 
     fn put(&mut self, range: &ArrayRange, bytes: &[u8]) -> Result<(), Error> {
@@ -124,10 +115,9 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
 
     fn raw(&mut self, write: &Write, tensor: usize) -> Result<(), Error> {
         let tensor = &self.header.tensors[tensor];
-        let codec = write.array.codec(&self.optimizer.model, write.param);
         let (mut piece, mut at) = (Vec::new(), 0);
         for range in self.ranges(write) {
-            let bytes = range_bytes::<E>(codec, &range.elements);
+            let bytes = range.bytes::<E>(&self.optimizer.model);
             self.read(tensor, at, &mut piece, bytes)?;
             at += bytes;
             self.put(&range, &piece)?;
@@ -137,7 +127,6 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
 
     fn blocks(&mut self, write: &Write, codes: usize, absmax: usize) -> Result<(), Error> {
         let [codes, absmax] = [codes, absmax].map(|tensor| &self.header.tensors[tensor]);
-        let codec = write.array.codec(&self.optimizer.model, write.param);
         let (mut own_codes, mut own_scales) = (Vec::new(), Vec::new());
         for range in self.ranges(write) {
             let [first, end] = [range.elements.start, range.elements.end];
@@ -145,7 +134,7 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
             let scale = SCALE_BYTES as u64;
             self.read(codes, first, &mut own_codes, end - first)?;
             self.read(absmax, block * scale, &mut own_scales, blocks * scale)?;
-            let bytes = range_bytes::<E>(codec, &range.elements) as usize;
+            let bytes = range.bytes::<E>(&self.optimizer.model) as usize;
             self.put(&range, &join_blocks(&own_codes, &own_scales, bytes))?;
         }
         Ok(())

@@ -4,9 +4,9 @@ use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::header::{Header, Tensor};
 use crate::checkpoint::keys;
 use crate::layout::geometry::BLOCK;
-use crate::model::{Codec, Model};
+use crate::model::Model;
 use crate::optimizer::{Array, Engine};
-use crate::optimizer::{ArrayRange, Head, stored_bytes};
+use crate::optimizer::{ArrayRange, Head};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -153,27 +153,14 @@ pub(super) fn pieces<E: Engine>(model: &Model, contents: &[Content], most: u64) 
             pieces.push(Piece { content: index, range: None, is_last: true });
             continue;
         };
-        let (codec, len) = (array.codec(model, param), model.params[param].len as u64);
-        let blocks = (most / stored_bytes::<E>(codec, BLOCK)).max(1);
-        let mut start = 0;
-        loop {
-            let end = (start + blocks * BLOCK).min(len);
-            let elements = start..end;
-            let bytes = range_bytes::<E>(codec, &elements);
-            let range = Some((ArrayRange { param, array, elements }, bytes));
-            pieces.push(Piece { content: index, range, is_last: end == len });
-            start = end;
-            if end == len {
-                break;
-            }
-        }
+        let len = model.params[param].len as u64;
+        pieces.extend(ArrayRange::all::<E>(model, (param, array), most).map(|range| {
+            let is_last = range.elements.end == len;
+            let bytes = range.bytes::<E>(model);
+            Piece { content: index, range: Some((range, bytes)), is_last }
+        }));
     }
     pieces
-}
-
-/// Bytes of a range, from the start of a block on, as it is stored.
-pub(super) fn range_bytes<E: Engine>(codec: Codec, elements: &std::ops::Range<u64>) -> u64 {
-    stored_bytes::<E>(codec, elements.end - elements.start)
 }
 
 /// Appends what of a piece's bytes goes to the file.

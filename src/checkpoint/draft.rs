@@ -78,17 +78,34 @@ pub(super) struct Values {
     pub transposed: Option<[usize; 2]>,
 }
 
+impl Draft {
+    /// Notes what the file lacks, and refuses it unless that is allowed.
+    pub fn missing(&mut self, options: &Options, what: String, refusal: impl FnOnce() -> Error) {
+        self.plan.missing.push(what);
+        if !options.allow_missing {
+            self.problems.push(refusal());
+        }
+    }
+
+    /// Notes what the file has beyond, and refuses it unless that is allowed.
+    pub fn unexpected(&mut self, options: &Options, what: String, refusal: impl FnOnce() -> Error) {
+        self.plan.unexpected.push(what);
+        if !options.allow_unexpected {
+            self.problems.push(refusal());
+        }
+    }
+}
+
 /// Refuses a parameter of which the file lacks something, unless that is allowed.
 pub(super) fn lacks(model: &Model, options: &Options, param: usize, what: &str, draft: &mut Draft) {
     let name = model.name(param);
-    draft.plan.missing.push(keys::state(name, what));
-    if !options.allow_missing {
-        draft.problems.push(Error::parameter(
+    draft.missing(options, keys::state(name, what), || {
+        Error::parameter(
             name,
             format!("`{what}`, which {} keeps", model.rule_of(param).name()),
             "a file that lacks it",
             "Load what the same rule saved with the same options, or start such states anew by \
              `allow_missing`",
-        ));
-    }
+        )
+    });
 }

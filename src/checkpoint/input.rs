@@ -52,7 +52,15 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Opens a file, with its path for messages.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn open(path: &std::path::Path) -> Result<(std::fs::File, String), Error> {
+    let name = path.display().to_string();
+    let file = std::fs::File::open(path).map_err(|error| unreadable(&name, error))?;
+    Ok((file, name))
+}
+
 /// An error of the file system.
-pub(super) fn unreadable(name: &str, error: impl Display) -> Error {
+fn unreadable(name: &str, error: impl Display) -> Error {
     Error::file(name, "a file that can be read", error, "Check its path, and that you may read it")
 }

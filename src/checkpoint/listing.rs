@@ -1,7 +1,9 @@
 //! What a file holds, without an optimizer to load it into.
 
 use crate::checkpoint::header::{Bounds, Header, Tensor};
-use crate::checkpoint::input::{Input, ReadSeek, unreadable};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::checkpoint::input::open;
+use crate::checkpoint::input::{Input, ReadSeek};
 use crate::checkpoint::keys;
 use crate::checkpoint::snapshot::Snapshot;
 use crate::checkpoint::told::Told;
@@ -34,9 +36,7 @@ impl Listing {
     /// It is not there, is no safetensors file, or was written by a later version.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn file(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
-        let name = path.as_ref().display().to_string();
-        let file = std::fs::File::open(path);
-        let mut file = file.map_err(|error| unreadable(&name, error))?;
+        let (mut file, name) = open(path.as_ref())?;
         Self::from(&mut file, name)
     }
 

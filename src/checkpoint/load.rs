@@ -4,7 +4,9 @@ use crate::checkpoint::apply::apply;
 use crate::checkpoint::arrays::FoundArrays;
 use crate::checkpoint::draft::Plan;
 use crate::checkpoint::header::{Bounds, Header};
-use crate::checkpoint::input::{Input, ReadSeek, unreadable};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::checkpoint::input::open;
+use crate::checkpoint::input::{Input, ReadSeek};
 use crate::checkpoint::keys;
 use crate::checkpoint::options::Options;
 use crate::checkpoint::plan::Planner;
@@ -130,8 +132,7 @@ impl<'a, E: Engine> Load<'a, E> {
     /// the optimizer takes no step until something is loaded whole.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn file(self, path: impl AsRef<std::path::Path>) -> Result<Loaded, Error> {
-        let name = path.as_ref().display().to_string();
-        let mut file = std::fs::File::open(path).map_err(|error| unreadable(&name, error))?;
+        let (mut file, name) = open(path.as_ref())?;
         self.from(&mut file, name)
     }
 

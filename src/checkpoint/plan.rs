@@ -105,42 +105,39 @@ impl<E: Engine> Planner<'_, E> {
         let listed = self.told.groups.iter().flatten().flat_map(|group| &group.params);
         let names: BTreeSet<_> = found.params.keys().chain(listed).collect();
         for name in names.into_iter().filter(|name| model.find(name.as_str()).is_err()) {
-            draft.plan.unexpected.push(name.clone());
-            if !self.options.allow_unexpected {
+            draft.unexpected(self.options, name.clone(), || {
                 let near = nearest(name, &known);
                 let near =
                     near.map_or_else(String::new, |near| format!("; the nearest is `{near}`"));
-                draft.problems.push(Error::parameter(
+                Error::parameter(
                     name,
                     "a parameter of this optimizer",
                     format!("one that is only in the file{near}"),
                     "Tell its name here by `rename`, or ignore it by `allow_unexpected`",
-                ));
-            }
+                )
+            });
         }
         for key in &found.strangers {
-            draft.plan.unexpected.push(key.clone());
-            if !self.options.allow_unexpected {
-                draft.problems.push(Error::parameter(
+            draft.unexpected(self.options, key.clone(), || {
+                Error::parameter(
                     key,
                     "a key that begins with `param.`, `grad.` or `state.`, once for each parameter",
                     "another one in the file",
                     "Ignore such keys by `allow_unexpected`",
-                ));
-            }
+                )
+            });
         }
     }
 
     fn missing(&self, name: &str, draft: &mut Draft) {
-        draft.plan.missing.push(name.into());
-        if !self.options.allow_missing {
-            draft.problems.push(Error::parameter(
+        draft.missing(self.options, name.into(), || {
+            Error::parameter(
                 name,
                 "a parameter that the file has",
                 "none of this name",
                 "Tell the file's name for it by `rename`, or leave it as it is by `allow_missing`",
-            ));
-        }
+            )
+        });
     }
 
     /// Everything of one parameter.

@@ -143,7 +143,7 @@ fn torch_group(
         !(IGNORED.contains(&name.as_str()) || value.is_null() || (is_adam && *name == DECOUPLED))
     });
     let value = |(name, value): (&String, &Value)| {
-        let known = HyperparameterValue::deserialize_from(value);
+        let known = serde_json::from_value(value.clone()).ok();
         known.map(|known| (name.clone(), known)).ok_or_else(|| format!("`{name}` = {value}"))
     };
     let params = match group.get("params") {
@@ -161,12 +161,6 @@ fn torch_group(
 /// A parameter's path; or its number, where nobody knows its name.
 fn name_of(param: &Value) -> String {
     param.as_str().map_or_else(|| param.to_string(), Into::into)
-}
-
-impl HyperparameterValue {
-    fn deserialize_from(value: &Value) -> Option<Self> {
-        serde_json::from_value(value.clone()).ok()
-    }
 }
 
 /// An entry of the metadata.

@@ -9,6 +9,7 @@ use crate::checkpoint::options::Options;
 use crate::checkpoint::snapshot::{ParameterSnapshot, format_name, keeping_name, keeping_of};
 use crate::checkpoint::told::Told;
 use crate::error::Error;
+use crate::layout::geometry::BLOCK;
 use crate::model::{Codec, Formats, Keeping};
 use crate::optimizer::{Array, Engine, Optimizer};
 
@@ -131,15 +132,14 @@ impl<E: Engine> Writes<'_, E> {
         let Some(found) = self.found.param else {
             if self.has_params {
                 let key = keys::param(self.name());
-                draft.plan.missing.push(key.clone());
-                if !self.options.allow_missing {
-                    draft.problems.push(Error::parameter(
+                draft.missing(self.options, key.clone(), || {
+                    Error::parameter(
                         self.name(),
                         "elements for it, as the file has them for others",
                         format!("no `{key}`"),
                         "Leave it as it is by `allow_missing`, or all by `without_params`",
-                    ));
-                }
+                    )
+                });
             }
             return;
         };
@@ -211,8 +211,7 @@ impl<E: Engine> Writes<'_, E> {
             // A length says nothing of a shape.
             && (expected == tensor.shape || expected.len().min(tensor.shape.len()) <= 1);
         let scales = found.absmax.map(|absmax| &self.header.tensors[absmax]);
-        let blocks = Codec::Block8 { signed: true }.bytes(member.len as u64)
-            / Codec::Block8 { signed: true }.bytes(1);
+        let blocks = (member.len as u64).div_ceil(BLOCK);
         let has_scales = scales
             .is_none_or(|scales| scales.dtype == Dtype::F32 && elements(&scales.shape) == blocks);
         if !(fits && has_scales) {
@@ -275,16 +274,15 @@ impl<E: Engine> Writes<'_, E> {
                 !(known.contains(&state.as_str()) || (!keeps_alike && is_kept(state)))
             });
         for state in unknown {
-            draft.plan.unexpected.push(keys::state(self.name(), state));
-            if !self.options.allow_unexpected {
-                draft.problems.push(Error::parameter(
+            draft.unexpected(self.options, keys::state(self.name(), state), || {
+                Error::parameter(
                     self.name(),
                     format!("states that {} keeps: [{listed}]", rule.name()),
                     format!("`{state}` in the file"),
                     "Build the optimizer with the file's rule and options, or ignore it by \
                      `allow_unexpected`",
-                ));
-            }
+                )
+            });
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::cpu::{Cpu, stored::Stored};
 use crate::error::Error;
 use crate::model::Model;
 use crate::optimizer::Array;
-use crate::optimizer::{ArrayRange, Fetched, Head, Transfer, Wait, stored_bytes};
+use crate::optimizer::{ArrayRange, Fetched, Head, Transfer, Wait};
 use crate::rule::Real;
 use std::future::{Ready, ready};
 
@@ -44,10 +44,7 @@ impl<T: Real> Transfer for Cpu<T> {
         ranges: &[ArrayRange],
         with_head: bool,
     ) -> Result<Self::Fetch, Error> {
-        let size = |range: &ArrayRange| {
-            let ArrayRange { param, array, elements } = range;
-            stored_bytes::<Self>(array.codec(model, *param), elements.end - elements.start)
-        };
+        let size = |range: &ArrayRange| range.bytes::<Self>(model);
         let mut bytes = Vec::with_capacity(ranges.iter().map(size).sum::<u64>() as usize);
         for ArrayRange { param, array, elements } in ranges {
             self.array(*param, *array).get(elements, &mut bytes);

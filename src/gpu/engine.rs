@@ -15,17 +15,15 @@ use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
 use crate::gpu::write::{check_write, write};
 use crate::gpu::zeroing::frozen;
-use crate::layout::formats::WORD_BYTES;
 use crate::layout::geometry::{BLOCK, Exchange, MANY_NARROW, Transport};
 use crate::layout::kernels::{Class, Kernels};
 use crate::layout::pages::{Pages, Slots, check_slot};
 use crate::layout::placement::{self, Layout, ParamSpec, Placement, Span, Totals};
 use crate::layout::plan::plan;
 use crate::model::{Codec, Formats, Member, Model};
-use crate::optimizer::{Array, Engine, sealed::Sealed};
+use crate::optimizer::{Array, ArrayRange, Engine, Transfer, sealed::Sealed};
 use crate::rule::{Pass, Program};
 use crate::shader::{CHANGED_SUMS, Extras, Fixed, RuleKernel, SumOf};
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -474,16 +472,7 @@ impl Engine for Gpu {
         state: usize,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        let codec = model.params[param].formats.states.as_slice()[state];
-        let parts = self.parts(model, param, Array::State(state))?;
-        let of_part = |part: &Part<'_>| {
-            let Span { first, len, .. } = part.span;
-            let range = codec.bytes(first) as usize..codec.bytes(first + len) as usize;
-            let mut words = bytes[range].to_vec();
-            words.resize(words.len().next_multiple_of(WORD_BYTES as usize), 0);
-            Cow::Owned(words)
-        };
-        let bytes: Vec<_> = parts.iter().map(of_part).collect();
-        write(&self.device, &self.queue, model.name(param), &parts, &bytes)
+        let elements = 0..model.params[param].len as u64;
+        self.put(model, &ArrayRange { param, array: Array::State(state), elements }, bytes)
     }
 }

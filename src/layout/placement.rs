@@ -448,7 +448,7 @@ impl Totals {
 
 /// Two ranges that overlap, if there are any; gradients may overlap gradients if they are shared.
 fn overlap(taken: &mut [Taken], shared_grads: bool) -> Option<(Taken, Taken)> {
-    taken.sort_unstable_by_key(|taken| (taken.buffer, taken.start));
+    taken.sort_unstable_by_key(Taken::start);
     // Of parameters and of gradients the range that reaches furthest so far.
     let mut furthest: [Option<Taken>; 2] = [None; 2];
     for &next in taken.iter() {

@@ -2,8 +2,9 @@
 
 use crate::control::Control;
 use crate::error::Error;
+use crate::layout::geometry::BLOCK;
 use crate::model::{Codec, Model};
-use crate::optimizer::arrays::Array;
+use crate::optimizer::arrays::{Array, ArrayRange};
 use crate::optimizer::transfer::Transfer;
 use crate::rule::Real;
 use std::fmt::Debug;
@@ -64,9 +65,34 @@ pub(crate) mod sealed {
 
 /// Bytes that so many elements take in an engine: as coded, or in the engine's own type where that
 /// is f32.
-pub(crate) fn stored_bytes<E: Engine>(codec: Codec, elements: u64) -> u64 {
+fn stored_bytes<E: Engine>(codec: Codec, elements: u64) -> u64 {
     match codec {
         Codec::F32 => elements * size_of::<E::Element>() as u64,
         codec => codec.bytes(elements),
+    }
+}
+
+impl ArrayRange {
+    /// All elements of an array, in ranges of whole blocks of at most about so many bytes; one
+    /// empty range of an empty array.
+    pub(crate) fn all<E: Engine>(
+        model: &Model,
+        (param, array): (usize, Array),
+        most_bytes: u64,
+    ) -> impl Iterator<Item = Self> + use<E> {
+        let len = model.params[param].len as u64;
+        let blocks = most_bytes / stored_bytes::<E>(array.codec(model, param), BLOCK);
+        let most = blocks.max(1) * BLOCK;
+        let starts = (0..len.div_ceil(most).max(1)).map(move |index| index * most);
+        starts.map(move |start| {
+            let elements = start..(start + most).min(len);
+            Self { param, array, elements }
+        })
+    }
+
+    /// Bytes that its elements take as an engine stores them.
+    pub(crate) fn bytes<E: Engine>(&self, model: &Model) -> u64 {
+        let codec = self.array.codec(model, self.param);
+        stored_bytes::<E>(codec, self.elements.end - self.elements.start)
     }
 }

@@ -11,7 +11,7 @@ pub use crate::model::Param;
 pub use arrays::{Array, ArrayRange};
 pub use builder::Builder;
 pub use engine::Engine;
-pub(crate) use engine::{sealed, stored_bytes};
+pub(crate) use engine::sealed;
 pub use handle::Optimizer;
 #[doc(hidden)]
 pub use transfer::{Fetched, Head, Transfer, Wait};

@@ -3,6 +3,7 @@
 
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
+use crate::common::steps::Steps;
 use wgpu_optim::{AdamW, Builder, CpuOptimizer, GradScaler, Optimizer, SGD};
 
 const LEN: usize = 300;
@@ -22,18 +23,6 @@ const SCALER: GradScaler = GradScaler {
     growth_interval: 3,
     min_scale: 1.0,
 };
-
-fn built(builder: Builder) -> Optimizer {
-    let Gpu { device, queue } = Gpu::default();
-    builder.build(device, queue).expect("built")
-}
-
-fn step(optimizer: &mut Optimizer) {
-    let gpu = Gpu::default();
-    let mut encoder = gpu.encoder();
-    optimizer.step(&mut encoder).expect("recorded");
-    gpu.submit(encoder);
-}
 
 fn scale_of(optimizer: &Optimizer) -> f32 {
     let buffer = optimizer.loss_scale().expect("scaled");
@@ -68,8 +57,8 @@ fn one_optimizer_with_a_group_for_each_model_has_one_scale() {
         let builder = builder.group(AdamW::default(), [(MODELS[0], LEN)]);
         builder.group(SGD { lr: 0.5, ..Default::default() }, [(MODELS[1], LEN)])
     };
-    let mut optimizer = built(groups(Optimizer::builder()).grad_scaler(SCALER));
-    let mut clean = built(groups(Optimizer::builder()));
+    let mut optimizer = Steps::build(groups(Optimizer::builder()).grad_scaler(SCALER));
+    let mut clean = Steps::build(groups(Optimizer::builder()));
     let mut twin = CpuOptimizer::<f32>::builder()
         .group(AdamW::default(), [(MODELS[0], LEN)])
         .group(SGD { lr: 0.5, ..Default::default() }, [(MODELS[1], LEN)])
@@ -89,13 +78,13 @@ fn one_optimizer_with_a_group_for_each_model_has_one_scale() {
             twin.set_grad(name, &arrived).expect("set");
             clean.set_grad(name, &gradients[model]).expect("set");
         }
-        step(&mut optimizer);
+        Steps::step(&mut optimizer);
         twin.step().expect("stepped");
         let bad = OVERFLOWS[0].contains(&now) || (OVERFLOWS[1].contains(&now) && !frozen);
         if bad {
             (scale, good) = (scale * 0.5, 0);
         } else {
-            step(&mut clean);
+            Steps::step(&mut clean);
             good += 1;
             if good == SCALER.growth_interval {
                 (scale, good) = (scale * 2.0, 0);
@@ -114,17 +103,17 @@ fn one_optimizer_with_a_group_for_each_model_has_one_scale() {
 fn two_optimizers_with_a_constant_scale_skip_apart() {
     let scaler = GradScaler::constant(1024.0);
     let alone = |name: &str| Optimizer::builder().group(AdamW::default(), [(name, LEN)]);
-    let mut optimizers = MODELS.map(|name| built(alone(name).grad_scaler(scaler)));
-    let mut clean = MODELS.map(|name| built(alone(name)));
+    let mut optimizers = MODELS.map(|name| Steps::build(alone(name).grad_scaler(scaler)));
+    let mut clean = MODELS.map(|name| Steps::build(alone(name)));
     for (now, gradients) in gradients().iter().enumerate() {
         for (model, name) in MODELS.iter().enumerate() {
             let overflows = OVERFLOWS[model].contains(&now);
             let arrived = scaled(&gradients[model], scaler.init_scale, overflows);
             optimizers[model].set_grad(name, &arrived).expect("set");
-            step(&mut optimizers[model]);
+            Steps::step(&mut optimizers[model]);
             if !overflows {
                 clean[model].set_grad(name, &gradients[model]).expect("set");
-                step(&mut clean[model]);
+                Steps::step(&mut clean[model]);
             }
             assert_eq!(scale_of(&optimizers[model]), scaler.init_scale);
             assert!(bits(&optimizers[model], &[name]) == bits(&clean[model], &[name]), "{now}");

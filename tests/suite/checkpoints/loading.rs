@@ -1,6 +1,7 @@
 //! Loading that is less than strict, as far as it was asked for.
 
-use super::run::{Order, Steps as _, Story, start};
+use super::run::{Order, Story, start};
+use crate::common::steps::Steps as _;
 use wgpu_optim::{Adam, AdamW, Cpu, CpuOptimizer, Error, Format, GradScaler, Storage};
 
 fn trained(params: &[(&str, Vec<usize>)]) -> CpuOptimizer<f32> {

@@ -1,7 +1,7 @@
 //! Runs of PyTorch's, stopped in the middle (`tests/checkpoints`), loaded and followed: in f64 on
 //! the CPU to rounding, on the GPU to a few times PyTorch's own f32 error.
 
-use super::run::Steps;
+use crate::common::steps::Steps;
 use crate::golden::{F32_FACTOR, F32_FLOOR, numbers};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};

@@ -1,8 +1,9 @@
 //! Saved, loaded into a new optimizer and resumed: the same bits as the run that went on.
 
-use super::run::{Order, PARAMS, STORIES, Steps, Story, start};
+use super::run::{Order, PARAMS, STORIES, Story, start};
 use crate::common::cases::{cases, label};
 use crate::common::gpu::Gpu;
+use crate::common::steps::Steps;
 use wgpu_optim::checkpoint::Snapshot;
 use wgpu_optim::optimizer::Optimizer as AnyOptimizer;
 use wgpu_optim::{Adam, AdamW, Cpu, CpuOptimizer, DynRule, Format, NAdam, Rounding, SGD, Storage};

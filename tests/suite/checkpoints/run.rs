@@ -1,9 +1,9 @@
 //! A small model that is trained, on any engine.
 
-use crate::common::gpu::Gpu;
 use crate::common::random::Random;
+use crate::common::steps::Steps;
 use wgpu_optim::optimizer::{Builder, Engine, Param};
-use wgpu_optim::{CpuOptimizer, DynRule, Optimizer, Real, optimizer};
+use wgpu_optim::{DynRule, Real, optimizer};
 
 /// Names with shapes: one longer than a block, an odd one, a number, one that is empty.
 pub const PARAMS: [(&str, &[usize]); 5] = [
@@ -13,36 +13,6 @@ pub const PARAMS: [(&str, &[usize]); 5] = [
     ("temperature", &[]),
     ("empty", &[0, 2]),
 ];
-
-/// What differs between engines: how they step, and how they are built.
-pub trait Steps: Engine {
-    fn build(builder: Builder<Self>) -> optimizer::Optimizer<Self>;
-    fn step(optimizer: &mut optimizer::Optimizer<Self>);
-}
-
-impl Steps for wgpu_optim::Gpu {
-    fn build(builder: Builder<Self>) -> Optimizer {
-        let Gpu { device, queue } = Gpu::default();
-        builder.build(device, queue).expect("built")
-    }
-
-    fn step(optimizer: &mut Optimizer) {
-        let gpu = Gpu::default();
-        let mut encoder = gpu.encoder();
-        optimizer.step(&mut encoder).expect("recorded");
-        gpu.submit(encoder);
-    }
-}
-
-impl<T: Real> Steps for wgpu_optim::Cpu<T> {
-    fn build(builder: Builder<Self>) -> CpuOptimizer<T> {
-        builder.build().expect("built")
-    }
-
-    fn step(optimizer: &mut CpuOptimizer<T>) {
-        optimizer.step().expect("stepped");
-    }
-}
 
 /// What happens to a run beside its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,3 +9,4 @@ pub mod hyper;
 pub mod limits;
 pub mod model;
 pub mod random;
+pub mod steps;
