@@ -60,7 +60,8 @@ pub fn check_signed(
     let own = (0..codecs.len()).filter(|&state| Some(state) != formats.kept());
     for state in own {
         let arrays = [before, found, expected].map(|stored| decoded(stored, state));
-        check_state(&format!("{label} state {state}"), codecs[state], &arrays);
+        let scales = scales(codecs[state], &expected.states[state]);
+        check_state(&format!("{label} state {state}"), codecs[state], &arrays, &scales);
     }
 }
 
@@ -75,19 +76,31 @@ fn param_ulp(formats: &Formats) -> f64 {
     }
 }
 
-/// `arrays` are the state before, the GPU's and the CPU's.
-fn check_state(label: &str, codec: Codec, [before, found, expected]: &[Vec<f32>; 3]) {
-    for (block, expected) in expected.chunks(256).enumerate() {
-        let blocks = 256 * block..256 * block + expected.len();
+/// Elements of a block, which have a scale if they are of 8 bits.
+const BLOCK: usize = 256;
+
+/// `arrays` are the state before, the GPU's and the CPU's; `scales` are the blocks' of the CPU's.
+fn check_state(
+    label: &str,
+    codec: Codec,
+    [before, found, expected]: &[Vec<f32>; 3],
+    scales: &[f32],
+) {
+    let code = Code::of(codec);
+    for (block, expected) in expected.chunks(BLOCK).enumerate() {
+        let start = BLOCK * block;
         // Of terms that cancel, what they were rounded by is left.
-        let terms = expected.iter().chain(&before[blocks]);
+        let terms = expected.iter().chain(&before[start..start + expected.len()]);
         let largest = terms.fold(0.0f32, |m, x| m.max(x.abs()));
         for (i, &expected) in expected.iter().enumerate() {
-            let found = found[256 * block + i];
-            let share = share(codec, expected.abs() / largest);
-            let bound = share * expected.abs() + 2e-6 * largest + least(codec);
+            let found = found[start + i];
+            let rounding = match &code {
+                Some(code) => code.gap(expected / scales[block]) * scales[block],
+                None => share(codec) * expected.abs(),
+            };
+            let bound = 1e-5 * expected.abs() + rounding + 2e-6 * largest + least(codec);
             let error = (found - expected).abs();
-            assert!(error <= bound, "{label}[{}]: {found:e}, {expected:e}", 256 * block + i);
+            assert!(error <= bound, "{label}[{}]: {found:e}, {expected:e}", start + i);
         }
     }
 }
@@ -97,21 +110,45 @@ fn least(codec: Codec) -> f32 {
     if codec == Codec::F16 { 2f32.powi(-24) } else { 1e-12 }
 }
 
-/// How much of an element its error may be, where it is this part of its block's largest. In 8 bits
-/// a rounding may go to the neighbour, which is as far as the two are wrong together: what
-/// `Format::Block8` says, twice.
-fn share(codec: Codec, part: f32) -> f32 {
+/// How much of an element of more than 8 bits may be lost when it is rounded to the other
+/// neighbour.
+fn share(codec: Codec) -> f32 {
     match codec {
-        Codec::F32 | Codec::I16 => 1e-5,
         Codec::F16 => 1.1e-3,
         Codec::Bf16 => 8e-3,
-        Codec::Block8 { .. } => match part {
-            0.1.. => 0.15,
-            0.01..0.1 => 0.22,
-            1e-3..0.01 => 0.36,
-            1e-4..1e-3 => 0.56,
-            1e-5..1e-4 => 0.94,
-            _ => 1.42,
-        },
+        _ => 0.0,
+    }
+}
+
+/// The scales of a state's blocks, if they have any.
+fn scales(codec: Codec, bytes: &[u8]) -> Vec<f32> {
+    let scale = |block: &[u8]| f32::from_le_bytes(block[..4].try_into().expect("a scale"));
+    let blocks = codec.in_blocks().then(|| bytes.chunks(codec.bytes(1) as usize));
+    blocks.into_iter().flatten().map(scale).collect()
+}
+
+/// All values of a code of 8 bits where the scale is 1, in ascending order.
+struct Code(Vec<f32>);
+
+impl Code {
+    fn of(codec: Codec) -> Option<Self> {
+        if !codec.in_blocks() {
+            return None;
+        }
+        let codes: Vec<u8> = 1f32.to_le_bytes().into_iter().chain(0..=u8::MAX).collect();
+        let mut values = Vec::new();
+        codec.decode(&codes, BLOCK, &mut values);
+        values.sort_by(f32::total_cmp);
+        Some(Self(values))
+    }
+
+    /// How far the farther neighbour of a value is.
+    fn gap(&self, value: f32) -> f32 {
+        // A quotient of a value and its scale is not exact.
+        let slack = 1e-6 * value.abs();
+        let below = self.0.iter().rev().find(|&&code| code < value - slack);
+        let above = self.0.iter().find(|&&code| code > value + slack);
+        let gaps = below.into_iter().chain(above).map(|code| (code - value).abs());
+        gaps.fold(0.0, f32::max)
     }
 }
