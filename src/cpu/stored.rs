@@ -112,31 +112,19 @@ impl<T: Real> Stored<T> {
         }
     }
 
-    /// The elements in chunks of so many, whole blocks.
-    pub fn chunks_mut(&mut self, len: usize) -> Box<dyn Iterator<Item = ViewMut<'_, T>> + '_> {
+    /// The elements, to read.
+    pub fn view(&self) -> View<'_, T> {
         match self {
-            Self::Plain(values) => {
-                let values = values.as_slice_mut().expect(CONTIGUOUS);
-                Box::new(values.chunks_mut(len).map(ViewMut::Plain))
-            }
-            Self::Coded(codec, bytes, _) => {
-                let codec = *codec;
-                let size = codec.bytes(len as u64) as usize;
-                Box::new(bytes.chunks_mut(size).map(move |bytes| ViewMut::Coded(codec, bytes)))
-            }
+            Self::Plain(values) => View::Plain(values.as_slice().expect(CONTIGUOUS)),
+            Self::Coded(codec, bytes, _) => View::Coded(*codec, bytes),
         }
     }
 
-    /// The same to read.
-    pub fn chunks(&self, len: usize) -> Box<dyn Iterator<Item = View<'_, T>> + '_> {
+    /// The same to change.
+    pub fn view_mut(&mut self) -> ViewMut<'_, T> {
         match self {
-            Self::Plain(values) => {
-                Box::new(values.as_slice().expect(CONTIGUOUS).chunks(len).map(View::Plain))
-            }
-            Self::Coded(codec, bytes, _) => {
-                let size = codec.bytes(len as u64) as usize;
-                Box::new(bytes.chunks(size).map(|bytes| View::Coded(*codec, bytes)))
-            }
+            Self::Plain(values) => ViewMut::Plain(values.as_slice_mut().expect(CONTIGUOUS)),
+            Self::Coded(codec, bytes, _) => ViewMut::Coded(*codec, bytes),
         }
     }
 }
@@ -160,6 +148,22 @@ pub(super) enum View<'a, T> {
 }
 
 impl<T: Real> View<'_, T> {
+    /// Takes the first so many elements away: whole blocks, or all that there are.
+    pub fn take(&mut self, len: usize) -> Self {
+        match self {
+            Self::Plain(rest) => {
+                let (first, others) = rest.split_at(len);
+                *rest = others;
+                Self::Plain(first)
+            }
+            Self::Coded(codec, rest) => {
+                let (first, others) = rest.split_at(codec.bytes(len as u64) as usize);
+                *rest = others;
+                Self::Coded(*codec, first)
+            }
+        }
+    }
+
     /// Copies the elements from this one on, the first of a block.
     pub fn read(self, first: usize, values: &mut [T], memory: &mut Memory) {
         match self {
@@ -184,6 +188,23 @@ pub(super) enum ViewMut<'a, T> {
 }
 
 impl<T: Real> ViewMut<'_, T> {
+    /// Takes the first so many elements away: whole blocks, or all that there are.
+    pub fn take(&mut self, len: usize) -> Self {
+        match self {
+            Self::Plain(rest) => {
+                let (first, others) = std::mem::take(rest).split_at_mut(len);
+                *rest = others;
+                Self::Plain(first)
+            }
+            Self::Coded(codec, rest) => {
+                let size = codec.bytes(len as u64) as usize;
+                let (first, others) = std::mem::take(rest).split_at_mut(size);
+                *rest = others;
+                Self::Coded(*codec, first)
+            }
+        }
+    }
+
     pub fn view(&self) -> View<'_, T> {
         match self {
             Self::Plain(values) => View::Plain(values),

@@ -88,12 +88,12 @@ impl<T: Real> Tensor<T> {
     /// The elements in chunks that a thread takes one at a time.
     fn chunks(&mut self) -> impl Iterator<Item = Chunk<'_, T>> {
         let (storing, len) = (self.storing, self.len);
-        let arrays = self.param.chunks_mut(CHUNK).zip(self.grad.chunks(CHUNK));
-        let mut states: Vec<_> = self.states.iter_mut().map(|s| s.chunks_mut(CHUNK)).collect();
-        arrays.enumerate().map(move |(index, (param, grad))| {
-            let states: Vec<_> = states.iter_mut().filter_map(Iterator::next).collect();
-            let first = index * CHUNK;
+        let (mut param, mut grad) = (self.param.view_mut(), self.grad.view());
+        let mut states: Vec<_> = self.states.iter_mut().map(Stored::view_mut).collect();
+        (0..len).step_by(CHUNK).map(move |first| {
             let len = CHUNK.min(len - first);
+            let states = states.iter_mut().map(|state| state.take(len)).collect();
+            let (param, grad) = (param.take(len), grad.take(len));
             Chunk::new(Coded { storing, first, len, param, grad, states })
         })
     }
@@ -151,9 +151,9 @@ impl<'a, T: Real> Chunk<'a, T> {
 
     fn update(self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) {
         match self {
-            Self::Plain(params, grads, mut states) => {
-                let mut states: Vec<&mut [T]> =
-                    states.iter_mut().map(|state| &mut **state).collect();
+            Self::Plain(params, grads, states) => {
+                // For as long as this run, which is shorter than the chunk's life.
+                let mut states: Vec<&mut [T]> = states;
                 let run = Run { params, grads, states: &mut states };
                 rule.update_run(coeffs, scaling, T::any_run(run));
             }

@@ -1,10 +1,12 @@
 //! The buffers of an optimizer: the caller's, the arena's and the states'.
 
+use crate::gpu::mix::Mixed;
 use crate::layout::formats::WORD_BYTES;
 use crate::layout::kernels::{Class, Kernels};
 use crate::layout::placement::{BufferId, Layout, Span};
 use crate::model::{Codec, Group, Model};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Every buffer.
@@ -39,8 +41,8 @@ impl Mark {
 pub(super) struct CallerBuffers {
     /// Each with how many arrays are in it.
     known: Vec<Option<(wgpu::Buffer, usize)>>,
-    /// Indices in the order of their buffers, to find one by halves.
-    sorted: Vec<usize>,
+    /// Their indices.
+    indices: HashMap<wgpu::Buffer, usize, Mixed>,
     free: Vec<usize>,
     /// The index found last: arrays that follow one another are often in one buffer.
     last: usize,
@@ -61,15 +63,11 @@ impl CallerBuffers {
     pub fn release(&mut self, index: usize) {
         let Some((buffer, users)) = &mut self.known[index] else { return };
         *users -= 1;
-        if *users > 0 {
-            return;
+        if *users == 0 {
+            self.indices.remove(buffer);
+            self.known[index] = None;
+            self.free.push(index);
         }
-        let buffer = buffer.clone();
-        if let Ok(at) = self.search(&buffer) {
-            self.sorted.remove(at);
-        }
-        self.known[index] = None;
-        self.free.push(index);
     }
 
     /// The size of a buffer in bytes.
@@ -81,19 +79,11 @@ impl CallerBuffers {
         matches!(self.known.get(index), Some(Some((known, _))) if known == buffer)
     }
 
-    fn search(&self, buffer: &wgpu::Buffer) -> Result<usize, usize> {
-        self.sorted.binary_search_by(|&index| match &self.known[index] {
-            Some((known, _)) => known.cmp(buffer),
-            None => std::cmp::Ordering::Less,
-        })
-    }
-
     /// A buffer's index; a buffer that is new gets one.
     fn find(&mut self, buffer: &wgpu::Buffer) -> usize {
-        let at = match self.search(buffer) {
-            Ok(at) => return self.sorted[at],
-            Err(at) => at,
-        };
+        if let Some(&index) = self.indices.get(buffer) {
+            return index;
+        }
         let entry = Some((buffer.clone(), 0));
         let index = match self.free.pop() {
             Some(index) => {
@@ -105,7 +95,7 @@ impl CallerBuffers {
                 self.known.len() - 1
             }
         };
-        self.sorted.insert(at, index);
+        self.indices.insert(buffer.clone(), index);
         index
     }
 }

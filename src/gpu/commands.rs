@@ -87,6 +87,9 @@ struct Levels {
     runs: Tables,
 }
 
+/// Room for what the kernels of most rules bind.
+const MOST_OPERANDS: usize = 8;
+
 /// Makes commands, phase by phase.
 struct CommandBuilder<'a> {
     inputs: &'a Inputs<'a>,
@@ -274,7 +277,8 @@ impl CommandBuilder<'_> {
 
     /// The tables of a dispatch's blocks.
     fn block_operands(&self, index: usize) -> Operands<'_> {
-        let mut operands = vec![(Resource::Table, self.blocks.rows(index))];
+        let mut operands = Vec::with_capacity(MOST_OPERANDS);
+        operands.push((Resource::Table, self.blocks.rows(index)));
         operands.extend(self.blocks.tensors(index).map(|tensors| (Resource::Tensors, tensors)));
         operands.extend(self.blocks.origins(index).map(|origins| (Resource::Origins, origins)));
         operands

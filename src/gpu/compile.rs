@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::gpu::group_layout::group_layout;
 use crate::gpu::guard::{now, scoped, told};
+use crate::gpu::mix::Mixed;
 use crate::gpu::ring::Slot;
 use crate::gpu::uploads::{Bound, Uploads};
 use crate::layout::geometry::{Exchange, MIN_SUBGROUP, Transport};
@@ -78,7 +79,7 @@ pub(super) struct Compiler {
     prefers_u64: bool,
     /// How threads exchange what they add up.
     pub exchange: Exchange,
-    pipelines: HashMap<Key, Pipeline>,
+    pipelines: HashMap<Key, Pipeline, Mixed>,
 }
 
 impl Compiler {
@@ -89,7 +90,7 @@ impl Compiler {
         let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP)
             && u64::from(device.adapter_info().subgroup_min_size) >= MIN_SUBGROUP;
         let exchange = if has_subgroups { Exchange::Subgroups } else { Exchange::Memory };
-        let (limits, pipelines) = (Limits::from(&device.limits()), HashMap::new());
+        let (limits, pipelines) = (Limits::from(&device.limits()), HashMap::default());
         Self { device: device.clone(), limits, cache, prefers_u64, exchange, pipelines }
     }
 

@@ -9,6 +9,7 @@ mod decision;
 mod engine;
 mod group_layout;
 mod guard;
+mod mix;
 mod moving;
 mod open_step;
 mod parts;

@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::gpu::guard::{failed, guarded, is_lost, scoped};
+use crate::gpu::mix::Mixed;
 use crate::layout::geometry::ELEMENT_BYTES;
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::BuildHasher;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -15,37 +16,7 @@ pub(super) struct Probe {
     layout: wgpu::BindGroupLayout,
     /// Hashes of buffers found good: no handles, which would keep their memory. wgpu numbers
     /// buffers, and gives no number twice.
-    good: HashSet<u64, BuildHasherDefault<Mix>>,
-}
-
-/// A hash of a few numbers, in a few cycles: buffers that move are looked up in every step. Nobody
-/// who could choose the numbers gains by collisions.
-#[derive(Debug, Default)]
-struct Mix(u64);
-
-impl Mix {
-    fn mix(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.mix(byte.into()));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.mix(word);
-    }
-
-    fn write_usize(&mut self, word: usize) {
-        self.mix(word as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+    good: HashSet<u64, Mixed>,
 }
 
 /// The most buffers that are remembered.
@@ -103,7 +74,7 @@ impl Probe {
 
     /// The same, but a buffer that was found good once is not tried again.
     pub fn check_new(&mut self, parameter: &str, buffer: &wgpu::Buffer) -> Result<(), Error> {
-        let hash = BuildHasherDefault::<Mix>::default().hash_one(buffer);
+        let hash = Mixed::default().hash_one(buffer);
         if self.good.contains(&hash) {
             return Ok(());
         }
