@@ -269,7 +269,7 @@ pub mod internals {
     pub use crate::layout::{
         formats, geometry, kernels, limits, pages, phases, placement, plan, sums,
     };
-    pub use crate::model::{Codec, Formats, Keeping};
+    pub use crate::model::{Code, Codec, Formats, Keeping, Map};
     pub use crate::rule::{
         AnyRun, AnyView, Instruction, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS,
         Operation, Program, Run, View, power,

@@ -100,12 +100,23 @@ def ours(told):
         expected, found = "one for all groups, as in PyTorch", listed(sorted(names)) or "none"
         raise Bad("the groups' rules", expected, found, "give each rule an optimizer of its own")
     cls = rules.class_named(names.pop())
+    known_codes(want(told.get("parameters", []), list, "parameters"))
     hyper = [want(group.get("hyperparameters"), dict, "hyperparameters") for group in groups]
     plain = [{**values, "params": group.get("params")} for values, group in zip(hyper, groups)]
     plain = checked_groups(plain)
     scaler = told.get("scaler")
     scaler = checks.scaler({} if scaler is None else scaler)
     return Saved(cls, [without_ours(group, cls) for group in plain], scaler, {})
+
+
+def known_codes(parameters):
+    """Refuses 8-bit states of which the file's arrays alone do not tell how they are coded."""
+    for parameter in (want(parameter, dict, "a parameter") for parameter in parameters):
+        for state, coded in want(parameter.get("states", {}), dict, "a parameter's states").items():
+            if str(coded).startswith("companded8"):
+                what = f"{parameter.get('name')}: the state {state}"
+                remedy = "load it with states in f32 or `Block8`, and save it again"
+                raise Bad(what, "in f32, f16, bf16 or bitsandbytes' 8 bits", coded, remedy)
 
 
 def without_ours(group, cls):

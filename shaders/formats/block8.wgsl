@@ -1,6 +1,7 @@
 // 8 bits an element, the KIND code: FIRST magnitudes in the lowest of seven decades, twice as many
 // in each above, and 1. Codes are computed, not looked up. The twin is
 // src/layout/formats/block8.rs.
+// #import codes
 // #import decades
 
 // The index of the nearest magnitude, of numbers divided by the block's largest.

@@ -7,6 +7,7 @@ use crate::checkpoint::input::{Input, PIECE_BYTES};
 use crate::checkpoint::numbers::{decode, decode_blocks, join_blocks, transpose};
 use crate::error::Error;
 use crate::layout::geometry::BLOCK;
+use crate::model::Code;
 use crate::optimizer::{ArrayRange, Engine, Optimizer};
 use crate::rule::Real;
 
@@ -145,7 +146,7 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
         &mut self,
         tensor: usize,
         absmax: Option<usize>,
-        signed: bool,
+        code: Code,
     ) -> Result<Vec<f64>, Error> {
         let whole = |writer: &mut Self, tensor: usize| {
             let tensor = &writer.header.tensors[tensor];
@@ -157,15 +158,15 @@ impl<E: Engine, P: FnMut(u64)> Writer<'_, '_, E, P> {
         let own = whole(self, tensor)?;
         match absmax {
             None => Ok(decode(dtype, &own)),
-            Some(absmax) => Ok(decode_blocks(signed, &own, &whole(self, absmax)?)),
+            Some(absmax) => Ok(decode_blocks(code, &own, &whole(self, absmax)?)),
         }
     }
 
     fn values(&mut self, write: &Write, values: &Values) -> Result<(), Error> {
-        let Values { main, signed, kept, transposed } = values;
-        let mut numbers = self.decoded(main.tensor, main.absmax, *signed)?;
+        let Values { main, code, kept, transposed } = values;
+        let mut numbers = self.decoded(main.tensor, main.absmax, *code)?;
         if let Some((kept, formats)) = kept {
-            let kept = self.decoded(kept.tensor, None, true)?;
+            let kept = self.decoded(kept.tensor, None, *code)?;
             for (number, kept) in numbers.iter_mut().zip(kept) {
                 *number = f64::from(formats.join(*number as f32, kept as f32));
             }

@@ -5,7 +5,7 @@ use crate::checkpoint::keys;
 use crate::checkpoint::options::Options;
 use crate::control::{Control, GradScaler, Scale};
 use crate::error::Error;
-use crate::model::{Formats, Model};
+use crate::model::{Code, Formats, Model};
 use crate::optimizer::Array;
 use crate::rule::DynRule;
 
@@ -70,8 +70,8 @@ pub(super) enum From {
 #[derive(Debug)]
 pub(super) struct Values {
     pub main: Found,
-    /// Whether elements of 8 bits have signs.
-    pub signed: bool,
+    /// How elements of 8 bits are coded.
+    pub code: Code,
     /// What the file keeps beside a 16-bit parameter, to make one number of both.
     pub kept: Option<(Found, Formats)>,
     /// The sizes that the matrix has in the file.

@@ -57,7 +57,7 @@ impl Dtype {
             Codec::F16 => Self::F16,
             Codec::Bf16 => Self::Bf16,
             Codec::I16 => Self::I16,
-            Codec::Block8 { .. } => Self::U8,
+            Codec::Block8(_) => Self::U8,
         }
     }
 

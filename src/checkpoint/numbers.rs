@@ -2,8 +2,9 @@
 
 use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::header::Tensor;
-use crate::layout::formats::{block8::Code, half};
+use crate::layout::formats::half;
 use crate::layout::geometry::BLOCK;
+use crate::model::Code;
 
 /// Little-endian numbers of a type that is read, widened.
 pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Vec<f64> {
@@ -38,11 +39,11 @@ pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Vec<f64> {
 }
 
 /// Elements of 8 bits with their blocks' scales.
-pub(super) fn decode_blocks(signed: bool, codes: &[u8], scales: &[u8]) -> Vec<f64> {
+pub(super) fn decode_blocks(code: Code, codes: &[u8], scales: &[u8]) -> Vec<f64> {
     let scales = decode(Dtype::F32, scales);
     let blocks = codes.chunks(BLOCK as usize).zip(scales);
     let block = |(codes, scale): (&[u8], f64)| {
-        let element = |&code: &u8| f64::from(Code { signed }.decode(code, scale as f32));
+        let element = |&byte: &u8| f64::from(code.decode(byte, scale as f32));
         codes.iter().map(element).collect::<Vec<_>>()
     };
     blocks.flat_map(block).collect()

@@ -1,6 +1,6 @@
 //! Everything that decides the rest of a run beside the arrays, as plain data.
 
-use crate::model::{Codec, Keeping};
+use crate::model::{Code, Codec, Keeping, Map};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -137,9 +137,26 @@ pub(super) fn format_name(codec: Codec) -> &'static str {
         Codec::F16 => "f16",
         Codec::Bf16 => "bf16",
         Codec::I16 => "i16",
-        Codec::Block8 { signed: true } => "block8",
-        Codec::Block8 { signed: false } => "block8_unsigned",
+        Codec::Block8(code) => code_name(code),
     }
+}
+
+/// A code's name in a snapshot.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code { map: Map::Dynamic, signed: true } => "block8",
+        Code { map: Map::Dynamic, signed: false } => "block8_unsigned",
+        Code { map: Map::Companded, signed: true } => "companded8",
+        Code { map: Map::Companded, signed: false } => "companded8_unsigned",
+    }
+}
+
+/// The code of 8 bits that has this name in a snapshot.
+pub(super) fn code_named(name: &str) -> Option<Code> {
+    let all = [Map::Dynamic, Map::Companded]
+        .into_iter()
+        .flat_map(|map| [true, false].map(|signed| Code { map, signed }));
+    { all }.find(|&code| code_name(code) == name)
 }
 
 /// What is kept beside a parameter, as a snapshot names it.

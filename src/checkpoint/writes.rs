@@ -6,11 +6,13 @@ use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::header::Header;
 use crate::checkpoint::keys;
 use crate::checkpoint::options::Options;
-use crate::checkpoint::snapshot::{ParameterSnapshot, format_name, keeping_name, keeping_of};
+use crate::checkpoint::snapshot::{
+    ParameterSnapshot, code_named, format_name, keeping_name, keeping_of,
+};
 use crate::checkpoint::told::Told;
 use crate::error::Error;
 use crate::layout::geometry::BLOCK;
-use crate::model::{Codec, Formats, Keeping};
+use crate::model::{Code, Codec, Formats, Keeping, Map};
 use crate::optimizer::{Array, Engine, Optimizer};
 
 /// The writes of one parameter, in the making.
@@ -164,21 +166,22 @@ impl<E: Engine> Writes<'_, E> {
 
     fn values(&self, array: Array, main: Found, kept: Option<(Found, Formats)>) -> Values {
         let transposed = self.options.transposed.get(self.name()).copied();
-        Values { main, signed: self.is_signed(array), kept, transposed }
+        Values { main, code: self.code(array), kept, transposed }
     }
 
-    /// Whether elements of 8 bits in the file have signs.
-    fn is_signed(&self, array: Array) -> bool {
-        let Array::State(index) = array else { return true };
+    /// How elements of 8 bits in the file are coded: as it tells; otherwise as bitsandbytes does,
+    /// with signs if the rule's state has some.
+    fn code(&self, array: Array) -> Code {
+        let dynamic = |signed| Code { map: Map::Dynamic, signed };
+        let Array::State(index) = array else { return dynamic(true) };
         let rule = self.optimizer.model.rule_of(self.param);
         let arrays = self.formats().arrays(rule);
         let (state, codec) = arrays[index];
         let told = self.snapshot().and_then(|snapshot| snapshot.states.get(state.name));
-        match (told.map(String::as_str), codec) {
-            (Some("block8"), _) => true,
-            (Some("block8_unsigned"), _) => false,
-            (_, Codec::Block8 { signed }) => signed,
-            _ => !rule.non_negative_states().contains(&state.name),
+        match (told.and_then(|name| code_named(name)), codec) {
+            (Some(code), _) => code,
+            (None, Codec::Block8(Code { signed, .. })) => dynamic(signed),
+            _ => dynamic(!rule.non_negative_states().contains(&state.name)),
         }
     }
 
@@ -192,7 +195,7 @@ impl<E: Engine> Writes<'_, E> {
         let values = self.values(array, found, None);
         let tensor = &self.header.tensors[found.tensor];
         let is_alike = tensor.dtype == Dtype::of::<E>(codec)
-            && (!codec.in_blocks() || codec == Codec::Block8 { signed: values.signed });
+            && (!codec.in_blocks() || codec == Codec::Block8(values.code));
         let is_raw = is_alike && values.transposed.is_none();
         self.push(array, if is_raw { From::Raw(found) } else { From::Values(values) }, draft);
     }

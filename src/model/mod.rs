@@ -14,5 +14,5 @@ pub use groups::Model;
 pub(crate) use groups::{Group, Member};
 pub use names::{ParamId, ParamKey};
 pub use param::{Param, ParamInfo, Shape};
-pub use storage::{Codec, Format, Formats, Keeping, Rounding, Storage};
+pub use storage::{Code, Codec, Format, Formats, Keeping, Map, Rounding, Storage};
 pub use values::Values;

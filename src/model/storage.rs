@@ -22,6 +22,26 @@ pub enum Format {
     /// (1.6e-7) of the largest becomes 0, except that a state that is never negative keeps a
     /// positive number above 0.
     Block8,
+    /// For states only: the same in equal steps of 2y/(1 + y), or of √y for states that are never
+    /// negative, where y is an element's magnitude by its block's largest: FlashOptim's companding,
+    /// in blocks of 256. Errors are at most 2.4 % of an element above a tenth of its block's
+    /// largest, and 20 % above a hundredth; for states that are never negative 1.3 %, 4 %, and 13 %
+    /// above a thousandth. That is finer than [`Block8`](Self::Block8) where a block's magnitudes
+    /// are near one another, and coarser where they are not: what is below 1/507 (1/260 100) of the
+    /// largest becomes 0, except that a state that is never negative keeps a positive number above
+    /// 0.
+    Companded8,
+}
+
+impl Format {
+    /// Its code, if it has 8 bits.
+    fn map(self) -> Option<Map> {
+        match self {
+            Self::Block8 => Some(Map::Dynamic),
+            Self::Companded8 => Some(Map::Companded),
+            Self::F32 | Self::F16 | Self::Bf16 => None,
+        }
+    }
 }
 
 /// How a 16-bit parameter gets the f32 that a step computed for it.
@@ -143,9 +163,10 @@ impl Storage {
             Err(Error::parameter(name, expected, found, remedy))
         };
         for (what, format) in [("parameter", self.param), ("gradient", self.grad)] {
-            if format == Format::Block8 {
+            if format.map().is_some() {
                 let expected = format!("a {what} in f32, f16 or bf16");
-                return refuse(&expected, "Block8".into(), "Only states may be stored in 8 bits");
+                let found = format!("{format:?}");
+                return refuse(&expected, found, "Only states may be stored in 8 bits");
             }
         }
         if !self.rounding.fits(self.param) {
@@ -163,10 +184,12 @@ impl Storage {
             return refuse(&expected, format!("one of `{unknown}`"), &remedy);
         }
         let unsigned = rule.non_negative_states();
-        let codec = |state: &str| match self.of_state(state) {
-            Format::Block8 if elements < self.min_block8 => Codec::F32,
-            Format::Block8 => Codec::Block8 { signed: !unsigned.contains(&state) },
-            format => format.into(),
+        let codec = |state: &str| match Codec::from(self.of_state(state)) {
+            Codec::Block8(_) if elements < self.min_block8 => Codec::F32,
+            Codec::Block8(Code { map, .. }) => {
+                Codec::Block8(Code { map, signed: !unsigned.contains(&state) })
+            }
+            codec => codec,
         };
         let mut states = ArrayCodecs::default();
         used.iter().for_each(|state| states.push(codec(state.name)));
@@ -252,10 +275,25 @@ pub enum Codec {
     /// Integers of 16 bits.
     I16,
     /// 8 bits an element, and a scale a block.
-    Block8 {
-        /// Whether elements may be negative.
-        signed: bool,
-    },
+    Block8(Code),
+}
+
+/// A code of 8 bits, for elements divided by their block's largest magnitude.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Code {
+    /// Which magnitudes it has.
+    pub map: Map,
+    /// Whether elements may be negative.
+    pub signed: bool,
+}
+
+/// Which magnitudes a code of 8 bits has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Map {
+    /// bitsandbytes': equal steps within decades.
+    Dynamic,
+    /// FlashOptim's: equal steps of a function of the magnitude.
+    Companded,
 }
 
 impl Codec {
@@ -266,7 +304,7 @@ impl Codec {
 
     /// Whether elements have 8 bits, in blocks with a scale.
     pub fn in_blocks(self) -> bool {
-        matches!(self, Self::Block8 { .. })
+        matches!(self, Self::Block8(_))
     }
 }
 
@@ -276,7 +314,8 @@ impl From<Format> for Codec {
             Format::F32 => Self::F32,
             Format::F16 => Self::F16,
             Format::Bf16 => Self::Bf16,
-            Format::Block8 => Self::Block8 { signed: true },
+            Format::Block8 => Self::Block8(Code { map: Map::Dynamic, signed: true }),
+            Format::Companded8 => Self::Block8(Code { map: Map::Companded, signed: true }),
         }
     }
 }

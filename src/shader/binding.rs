@@ -119,7 +119,7 @@ impl Binding {
             Codec::F32 => words(transport),
             Codec::F16 | Codec::Bf16 => halves(transport, is_written, true),
             Codec::I16 => halves(transport, is_written, false),
-            Codec::Block8 { .. } => ("array<u32>", &[format_file!("block8.array")][..]),
+            Codec::Block8(_) => ("array<u32>", &[format_file!("block8.array")][..]),
         };
         let codec = codec::name(codec);
         Self { accessor, codec, ..Self::new(resource, access, name, ty) }

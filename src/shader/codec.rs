@@ -1,7 +1,7 @@
 //! The WGSL of codecs that are made for a kernel: what is kept beside 16-bit parameters, and the
-//! two codes of 8 bits.
+//! dynamic codes of 8 bits.
 
-use crate::model::{Codec, Formats, Keeping};
+use crate::model::{Code, Codec, Formats, Keeping, Map};
 
 /// A file of `shaders/formats`.
 macro_rules! format_file {
@@ -30,8 +30,10 @@ pub(crate) fn name(codec: Codec) -> &'static str {
         Codec::F32 | Codec::I16 => "",
         Codec::F16 => "f16",
         Codec::Bf16 => "bf16",
-        Codec::Block8 { signed: true } => "signed",
-        Codec::Block8 { signed: false } => "unsigned",
+        Codec::Block8(Code { map: Map::Dynamic, signed: true }) => "signed",
+        Codec::Block8(Code { map: Map::Dynamic, signed: false }) => "unsigned",
+        Codec::Block8(Code { map: Map::Companded, signed: true }) => "companded",
+        Codec::Block8(Code { map: Map::Companded, signed: false }) => "companded_root",
     }
 }
 

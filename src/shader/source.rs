@@ -40,6 +40,9 @@ sources!(
     "wide",
     "zero";
     "bf16",
+    "codes",
+    "companded",
+    "companded_root",
     "decades",
     "f16",
     "noise"

@@ -13,7 +13,7 @@ mod twins;
 use wgpu_optim::{Format, Rounding, Storage};
 
 /// Storage that between them has every format and every way to keep a parameter.
-pub fn storages() -> [Storage; 9] {
+pub fn storages() -> [Storage; 10] {
     let bf16 = Storage::bf16;
     [
         bf16(Rounding::Remainder),
@@ -25,6 +25,7 @@ pub fn storages() -> [Storage; 9] {
         Storage::f32().grads(Format::F16),
         bf16(Rounding::Master).states(Format::Block8),
         bf16(Rounding::Kahan).grads(Format::F32),
+        Storage::f32().states(Format::Companded8),
     ]
     .map(|storage| storage.min_block8(0))
 }

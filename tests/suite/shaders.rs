@@ -72,7 +72,7 @@ fn storages() -> Vec<Storage> {
         Storage::bf16(Rounding::Remainder),
         Storage::bf16(Rounding::Kahan),
     ];
-    let formats = [Format::F32, Format::F16, Format::Bf16, Format::Block8];
+    let formats = [Format::F32, Format::F16, Format::Bf16, Format::Block8, Format::Companded8];
     let with = |storage: &Storage| {
         let of = |grads, states| storage.clone().grads(grads).states(states).min_block8(0);
         let each = |grads| formats.map(|states| of(grads, states));

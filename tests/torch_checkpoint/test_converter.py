@@ -429,6 +429,12 @@ class FromTheCrate(Tests):
         )
         self.refused("novelty", change=self.set(novelty=1.0))
 
+    def test_companded_states_are_refused(self):
+        def change(told):
+            told["parameters"] = [{"name": "a.w", "states": {"exp_avg": "companded8"}}]
+
+        self.refused(["a.w", "exp_avg", "companded8", "Block8"], change=change)
+
     def test_rules_that_pytorch_lacks_or_mixes_are_refused(self):
         rule = lambda name: lambda told: told["groups"][0].update(rule=name)
         self.refused(["adamw", "sgd"], change=rule("sgd"))

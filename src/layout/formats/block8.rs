@@ -47,14 +47,14 @@ const UNSIGNED: [Decade; 7] = decades(2.0);
 /// The smallest scale. Smaller ones count as 0, since devices may flush them.
 pub const MIN_SCALE: f32 = f32::MIN_POSITIVE;
 
-/// A code of 8 bits.
+/// The code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Code {
+pub struct Dynamic {
     /// Whether elements may be negative.
     pub signed: bool,
 }
 
-impl Code {
+impl Dynamic {
     /// Magnitudes of the lowest decade: 1, or 2 where there are no signs.
     fn first(self) -> f32 {
         if self.signed { 1.0 } else { 2.0 }

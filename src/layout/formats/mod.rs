@@ -2,12 +2,14 @@
 //! codec has a twin in `shaders/formats`.
 
 pub mod block8;
+pub mod companded8;
 pub mod half;
 pub mod noise;
 
 use crate::layout::geometry::{BLOCK, ELEMENT_BYTES};
-use crate::model::{Codec, Formats, Keeping};
-use block8::Code;
+use crate::model::{Code, Codec, Formats, Keeping, Map};
+use block8::Dynamic;
+use companded8::Companded;
 
 /// Bytes of a block in 8 bits: its scale, then a byte an element.
 const BLOCK8_BYTES: u64 = ELEMENT_BYTES + BLOCK;
@@ -22,7 +24,7 @@ impl Codec {
         match self {
             Self::F32 => elements * ELEMENT_BYTES,
             Self::F16 | Self::Bf16 | Self::I16 => elements * HALF_BYTES,
-            Self::Block8 { .. } => elements.div_ceil(BLOCK) * BLOCK8_BYTES,
+            Self::Block8(_) => elements.div_ceil(BLOCK) * BLOCK8_BYTES,
         }
     }
 
@@ -36,7 +38,7 @@ impl Codec {
     pub fn elements_aligned(self, alignment: u64) -> u64 {
         match self {
             // 260 bytes are four times an odd number.
-            Self::Block8 { .. } => BLOCK * (alignment / WORD_BYTES).max(1),
+            Self::Block8(_) => BLOCK * (alignment / WORD_BYTES).max(1),
             codec => alignment.div_ceil(codec.bytes(1)),
         }
     }
@@ -48,11 +50,14 @@ impl Codec {
             Self::F16 => encode_halves(values, out, half::to_f16),
             Self::Bf16 => encode_halves(values, out, half::to_bf16),
             Self::I16 => encode_halves(values, out, |x| x as i16 as u16),
-            Self::Block8 { signed } => {
-                values.chunks(BLOCK as usize).for_each(|block| {
-                    encode_block(Code { signed }, block, out);
-                });
-            }
+            Self::Block8(Code { map, signed }) => match map {
+                Map::Dynamic => {
+                    encode_blocks(values, out, |x, scale| Dynamic { signed }.encode(x, scale))
+                }
+                Map::Companded => {
+                    encode_blocks(values, out, |x, scale| Companded { signed }.encode(x, scale))
+                }
+            },
         }
     }
 
@@ -68,20 +73,25 @@ impl Codec {
             Self::F16 => decode_halves(bytes, count, out, half::from_f16),
             Self::Bf16 => decode_halves(bytes, count, out, half::from_bf16),
             Self::I16 => decode_halves(bytes, count, out, |x| f32::from(x as i16)),
-            Self::Block8 { signed } => {
-                let end = out.len() + count;
-                for block in bytes.chunks(BLOCK8_BYTES as usize) {
-                    let (scale, codes) = block.split_at(WORD_BYTES as usize);
-                    let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
-                    let codes = &codes[..codes.len().min(end - out.len())];
-                    if scale == 0.0 {
-                        // Before the first step all bytes are 0, and some code of 0 has a sign.
-                        out.resize(out.len() + codes.len(), 0.0);
-                    } else {
-                        out.extend(codes.iter().map(|&code| Code { signed }.decode(code, scale)));
-                    }
-                }
-            }
+            Self::Block8(Code { map, signed }) => match map {
+                Map::Dynamic => decode_blocks(bytes, count, out, |code, scale| {
+                    Dynamic { signed }.decode(code, scale)
+                }),
+                Map::Companded => decode_blocks(bytes, count, out, |code, scale| {
+                    Companded { signed }.decode(code, scale)
+                }),
+            },
+        }
+    }
+}
+
+impl Code {
+    /// The element of this code, of a block of this scale.
+    pub fn decode(self, code: u8, scale: f32) -> f32 {
+        let Self { map, signed } = self;
+        match map {
+            Map::Dynamic => Dynamic { signed }.decode(code, scale),
+            Map::Companded => Companded { signed }.decode(code, scale),
         }
     }
 }
@@ -102,14 +112,36 @@ fn decode_halves(bytes: &[u8], count: usize, out: &mut Vec<f32>, of: impl Fn(u16
     out.extend(pairs.map(|pair| of(u16::from_le_bytes([pair[0], pair[1]]))));
 }
 
+/// Appends so many elements of blocks; `of` gives that of a code, by its block's scale.
+fn decode_blocks(bytes: &[u8], count: usize, out: &mut Vec<f32>, of: impl Fn(u8, f32) -> f32) {
+    let end = out.len() + count;
+    for block in bytes.chunks(BLOCK8_BYTES as usize) {
+        let (scale, codes) = block.split_at(WORD_BYTES as usize);
+        let scale = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+        let codes = &codes[..codes.len().min(end - out.len())];
+        if scale == 0.0 {
+            // Before the first step all bytes are 0, and some code of 0 has a sign.
+            out.resize(out.len() + codes.len(), 0.0);
+        } else {
+            out.extend(codes.iter().map(|&code| of(code, scale)));
+        }
+    }
+}
+
+/// Appends blocks of codes; `of` gives that of an element, by its block's scale. Generic, so that
+/// the loop is compiled with the function in it.
+fn encode_blocks(values: &[f32], out: &mut Vec<u8>, of: impl Fn(f32, f32) -> u8) {
+    values.chunks(BLOCK as usize).for_each(|block| encode_block(block, out, &of));
+}
+
 /// Appends a block's scale, and its codes, padded by 0 to a whole block.
-fn encode_block(code: Code, block: &[f32], out: &mut Vec<u8>) {
+fn encode_block(block: &[f32], out: &mut Vec<u8>, of: impl Fn(f32, f32) -> u8) {
     let finite = block.iter().map(|x| x.abs()).filter(|x| x.is_finite());
     let largest = finite.fold(0.0, f32::max);
     let scale = if largest < block8::MIN_SCALE { 0.0 } else { largest };
     let end = out.len() + BLOCK8_BYTES as usize;
     out.extend(scale.to_le_bytes());
-    out.extend(block.iter().map(|&x| code.encode(x, scale)));
+    out.extend(block.iter().map(|&x| of(x, scale)));
     out.resize(end, 0);
 }
 
@@ -162,7 +194,7 @@ impl Codec {
         match self {
             Self::F16 => half::from_f16(half::to_f16(x)),
             Self::Bf16 => half::from_bf16(half::to_bf16(x)),
-            Self::F32 | Self::I16 | Self::Block8 { .. } => x,
+            Self::F32 | Self::I16 | Self::Block8(_) => x,
         }
     }
 }

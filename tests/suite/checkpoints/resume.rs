@@ -121,6 +121,7 @@ fn storages() -> Vec<Storage> {
         [
             storage.clone(),
             storage.clone().states(Format::Block8).min_block8(0),
+            storage.clone().states(Format::Companded8).min_block8(0),
             storage.grads(Format::F32).states(Format::Bf16),
         ]
     })

@@ -7,7 +7,7 @@ use super::golden::{row, values};
 use super::model::{Model, Placement, name, twin};
 use crate::common::gpu::Gpu;
 use safetensors::SafeTensors;
-use wgpu_optim::internals::Codec;
+use wgpu_optim::internals::{Code, Codec, Map};
 use wgpu_optim::{Adagrad, Adam, DynRule, Lion, RMSprop, SGD, Storage};
 
 struct Case {
@@ -61,7 +61,8 @@ impl Case {
             bytes.resize(bytes.len().next_multiple_of(260), 0);
         }
         let mut values = Vec::new();
-        Codec::Block8 { signed: self.states[index].1 }.decode(&bytes, len, &mut values);
+        let code = Code { map: Map::Dynamic, signed: self.states[index].1 };
+        Codec::Block8(code).decode(&bytes, len, &mut values);
         values
     }
 

@@ -5,9 +5,9 @@ use crate::common::gpu::Gpu;
 use crate::common::random::Random;
 use crate::golden::numbers;
 use safetensors::SafeTensors;
-use wgpu_optim::internals::formats::block8::Code;
+use wgpu_optim::internals::formats::block8::Dynamic;
 use wgpu_optim::internals::formats::half;
-use wgpu_optim::internals::{Codec, Formats};
+use wgpu_optim::internals::{Code, Codec, Formats, Map};
 use wgpu_optim::{Adagrad, DynRule, Format, Rounding, SGD, Storage};
 
 /// A file of golden data.
@@ -89,7 +89,7 @@ fn eight_bit_codes_are_those_of_bitsandbytes() {
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let inputs: Vec<f32> = numbers(&file, "x");
     for (kind, signed) in [("signed", true), ("unsigned", false)] {
-        let code = Code { signed };
+        let code = Dynamic { signed };
         let map: Vec<f32> = numbers(&file, &format!("map_{kind}"));
         for (index, &value) in map.iter().enumerate() {
             let found = code.decode(index as u8, 1.0);
@@ -184,12 +184,17 @@ fn the_gpu_stores_8_bits_as_the_cpu() {
     let mut grads: Vec<f32> = random.wide_vec(5 * 256 + 77, 1e-9, 10.0);
     grads[256..512].fill(0.0);
     grads[600] = 1e-42;
-    let rules: [(Box<dyn DynRule>, &str, bool); 2] = [
-        (SGD { momentum: 0.9, ..Default::default() }.into(), "momentum_buffer", true),
-        (Adagrad::default().into(), "sum", false),
+    let momentum = || SGD { momentum: 0.9, ..Default::default() }.into();
+    let sum = || Adagrad::default().into();
+    let cases: [(Box<dyn DynRule>, &str, Format, Map); 4] = [
+        (momentum(), "momentum_buffer", Format::Block8, Map::Dynamic),
+        (momentum(), "momentum_buffer", Format::Companded8, Map::Companded),
+        (sum(), "sum", Format::Block8, Map::Dynamic),
+        (sum(), "sum", Format::Companded8, Map::Companded),
     ];
-    for (rule, state, signed) in rules {
-        let storage = Storage::f32().states(Format::Block8).min_block8(0);
+    for (rule, state, format, map) in cases {
+        let signed = state == "momentum_buffer";
+        let storage = Storage::f32().states(format).min_block8(0);
         let lens = [grads.len()];
         let gpu = Gpu::default();
         let mut model = Model::new(gpu, rule.as_ref(), &storage, &lens, Placement::Arena, |b| b);
@@ -197,7 +202,7 @@ fn the_gpu_stores_8_bits_as_the_cpu() {
         model.step();
         let values: Vec<f32> = grads.iter().map(|&g| if signed { g } else { g * g }).collect();
         let mut expected = Vec::new();
-        Codec::Block8 { signed }.encode(&values, &mut expected);
+        Codec::Block8(Code { map, signed }).encode(&values, &mut expected);
         let found = model.state(0, state);
         assert_eq!(found.len(), expected.len());
         let differs = |&i: &usize| found[i] != expected[i];
@@ -205,6 +210,68 @@ fn the_gpu_stores_8_bits_as_the_cpu() {
         // A quotient may be rounded otherwise beside a midpoint.
         let shown: Vec<_> = different.iter().map(|&i| (i, found[i], expected[i])).take(9).collect();
         assert!(different.len() <= 2, "{state}: {} bytes differ: {shown:?}", different.len());
+    }
+}
+
+/// All numbers of a code of 8 bits, where the largest of their block is this.
+fn numbers_of(code: Code, scale: f32) -> Vec<f32> {
+    (0..=u8::MAX).map(|byte| code.decode(byte, scale)).collect()
+}
+
+/// What was stored and read is stored as it was, so that a state that does not change keeps its
+/// bits.
+#[test]
+fn what_was_stored_in_8_bits_is_stored_again_as_it_was() {
+    for map in [Map::Dynamic, Map::Companded] {
+        for signed in [true, false] {
+            let code = Code { map, signed };
+            for scale in [1e-30, 0.37, 1.0, 6e4, 3e38] {
+                let mut values = numbers_of(code, scale);
+                values[0] = scale;
+                let (mut first, mut again) = (Vec::new(), Vec::new());
+                Codec::Block8(code).encode(&values, &mut first);
+                let mut read = Vec::new();
+                Codec::Block8(code).decode(&first, values.len(), &mut read);
+                Codec::Block8(code).encode(&read, &mut again);
+                assert!(first == again, "{code:?} {scale:e}");
+            }
+        }
+    }
+}
+
+/// FlashOptim's two functions, in f64, and the errors that `Format::Companded8` tells.
+#[test]
+fn companding_is_flashoptims() {
+    let mut random = Random::new(3);
+    for signed in [true, false] {
+        let code = Code { map: Map::Companded, signed };
+        let mut values = random.wide_vec(256 * 40, 1e-6, 1.0);
+        for x in &mut values {
+            *x = if signed { x.clamp(-1.0, 1.0) } else { x.abs().min(1.0) };
+        }
+        values.chunks_mut(256).for_each(|block| block[7] = 1.0);
+        let mut bytes = Vec::new();
+        Codec::Block8(code).encode(&values, &mut bytes);
+        for (block, stored) in values.chunks(256).zip(bytes.chunks(260)) {
+            for (&x, &byte) in block.iter().zip(&stored[4..]) {
+                let y = f64::from(x.abs());
+                let exact = if signed { 127.0 * 2.0 * y / (1.0 + y) } else { 255.0 * y.sqrt() };
+                let index = if signed { (byte as i8).unsigned_abs() } else { byte };
+                let kept = !signed && index == 1 && exact > 0.0;
+                assert!((f64::from(index) - exact).abs() <= 0.5 + 1e-4 || kept, "{x:e}: {index}");
+                assert!(!signed || index == 0 || (x < 0.0) == ((byte as i8) < 0), "{x:e}: {byte}");
+                let error = (code.decode(byte, 1.0) - x).abs();
+                let most = match (signed, y) {
+                    (true, 0.1..) => 0.024,
+                    (true, 0.01..) => 0.2,
+                    (false, 0.1..) => 0.013,
+                    (false, 0.01..) => 0.04,
+                    (false, 1e-3..) => 0.13,
+                    _ => continue,
+                };
+                assert!(error <= most * x.abs(), "{x:e} became {:e}", code.decode(byte, 1.0));
+            }
+        }
     }
 }
 
