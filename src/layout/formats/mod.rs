@@ -52,10 +52,10 @@ impl Codec {
             Self::I16 => encode_halves(values, out, |x| x as i16 as u16),
             Self::Block8(Code { map, signed }) => match map {
                 Map::Dynamic => {
-                    encode_blocks(values, out, |x, scale| Dynamic { signed }.encode(x, scale))
+                    encode_blocks(values, out, |x, scale| Dynamic { signed }.encode(x, scale));
                 }
                 Map::Companded => {
-                    encode_blocks(values, out, |x, scale| Companded { signed }.encode(x, scale))
+                    encode_blocks(values, out, |x, scale| Companded { signed }.encode(x, scale));
                 }
             },
         }
