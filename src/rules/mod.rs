@@ -3,7 +3,8 @@
 //!
 //! # Porting a run
 //!
-//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's). What reproduces a run of
+//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's, for newer
+//! rules their authors'). What reproduces a run of
 //! another library:
 //!
 //! | from | rule | set |
@@ -20,6 +21,7 @@
 //! | Burn | `Adam`, `AdamW`, `AdaGrad` | `eps: 1e-5`; `AdamW`'s weight_decay as configured |
 //! | Burn | `RmsProp` | `eps: 1e-5`, `momentum: 0.9` |
 //! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
+//! | the authors' code | `ADOPT` | `decoupled_weight_decay: decouple`; `clip: false` for a `clip_lambda` of `None` |
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
 //! the buffer, both as PyTorch does.
@@ -77,6 +79,7 @@ rules! {
     adagrad: Adagrad;
     adam: Adam, AdamW;
     adamax: Adamax;
+    adopt: ADOPT;
     lamb: LAMB;
     lars: LARS;
     lion: Lion;

@@ -21,6 +21,8 @@ struct Golden {
     hyper: Map<String, Value>,
     param0: Vec<f32>,
     grads: Vec<Vec<f32>>,
+    /// The learning rate of each step, where it changes.
+    lrs: Option<Vec<f64>>,
     params_f64: Vec<Vec<f64>>,
     params_f32: Vec<Vec<f32>>,
     states: Vec<(String, Vec<f64>)>,
@@ -65,6 +67,7 @@ impl Golden {
             facts,
             hyper: serde_json::from_str(&metadata["hyper"]).expect("JSON"),
             grads: rows(numbers(&file, "grads")),
+            lrs: file.tensor("lr").is_ok().then(|| numbers(&file, "lr")),
             params_f64: numbers::<f64>(&file, "params_f64")
                 .chunks(n)
                 .map(<[f64]>::to_vec)
@@ -163,6 +166,9 @@ fn the_f64_reference_follows_every_golden_case() {
         let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         cpu.set_param("p", &wide(&golden.param0)).expect("set");
         for (step, grad) in golden.grads.iter().enumerate() {
+            if let Some(lrs) = &golden.lrs {
+                cpu.set_lr(0, lrs[step]).expect("in range");
+            }
             cpu.set_grad("p", &wide(grad)).expect("set");
             cpu.step().expect("stepped");
             let found = cpu.param("p").expect("there").to_vec();
@@ -198,6 +204,9 @@ fn the_gpu_follows_every_golden_case() {
         let scale = golden.scale();
         let (mut gpu_error, mut library_error) = (0f64, 0f64);
         for (step, grad) in golden.grads.iter().enumerate() {
+            if let Some(lrs) = &golden.lrs {
+                optimizer.set_lr(0, lrs[step]).expect("in range");
+            }
             optimizer.set_grad("p", grad).expect("set");
             let mut encoder = gpu.encoder();
             optimizer.step(&mut encoder).expect("recorded");

@@ -4,8 +4,8 @@
 
 use crate::common::random::Random;
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, LAMB, LARS, Lion,
-    NAdam, RAdam, RMSprop, Rprop, SGD,
+    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, LAMB, LARS,
+    Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 const STEPS: usize = 25;
@@ -404,6 +404,29 @@ fn adabelief() {
             let m_hat = m / (1.0 - 0.9f64.powi(t as i32 + 1));
             let s_hat = s / (1.0 - 0.999f64.powi(t as i32 + 1));
             theta -= 0.02 * m_hat / (f64::sqrt(s_hat) + 1e-8);
+        }
+        theta
+    });
+}
+
+/// Taniguchi et al. 2024, Algorithm 2 with the clipping of its section 5, by indices: step t uses
+/// v_(t−1), and v_0 is the first gradient's square, which takes no step.
+#[test]
+fn adopt() {
+    let rule = ADOPT { lr: 0.02, betas: (0.8, 0.97), ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let v = |last: usize| {
+            let first = 0.97f64.powi(last as i32) * gradients[0].powi(2);
+            let later = (1..=last)
+                .map(|i| (1.0 - 0.97) * 0.97f64.powi((last - i) as i32) * gradients[i].powi(2));
+            first + later.sum::<f64>()
+        };
+        let mut m = 0.0;
+        for t in 1..gradients.len() {
+            let bound = (t as f64).powf(0.25);
+            let normalized = gradients[t] / v(t - 1).sqrt().max(1e-6);
+            m = 0.8 * m + (1.0 - 0.8) * normalized.clamp(-bound, bound);
+            theta -= 0.02 * m;
         }
         theta
     });

@@ -6,8 +6,8 @@
 use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATIO, Tolerance};
 use super::hyper::Hyper;
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, LAMB, LARS, Lion, NAdam, RAdam,
-    RMSprop, Rprop, SGD,
+    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, LAMB, LARS, Lion, NAdam,
+    RAdam, RMSprop, Rprop, SGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -231,6 +231,35 @@ pub static FACTS: &[Facts] = &[
                     betas: h.betas((0.9, 0.999)),
                     eps: h.number("eps", 1e-8),
                     weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adopt",
+        variants: || rules![ADOPT {}, ADOPT { clip: false }],
+        changed: || {
+            rules![
+                ADOPT { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.1, maximize: true },
+                ADOPT { weight_decay: 0.1, decoupled_weight_decay: true },
+            ]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.1, 0.1],
+        drifts: |_| [1.2e-3, 1.2e-3, 3e-6, 1e-7, 3e-5, 3e-6],
+        golden: Golden {
+            cases: &["adopt", "adopt_decoupled"],
+            rule: |h| {
+                ADOPT {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.9999)),
+                    eps: h.number("eps", 1e-6),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    decoupled_weight_decay: h.flag("decouple"),
+                    clip: h.flag_or("clip", true),
                     maximize: h.flag("maximize"),
                 }
                 .into()

@@ -21,7 +21,11 @@ impl Hyper {
     }
 
     pub fn flag(&mut self, name: &str) -> bool {
-        self.0.remove(name).is_some_and(|value| value.as_bool().expect("a flag"))
+        self.flag_or(name, false)
+    }
+
+    pub fn flag_or(&mut self, name: &str, default: bool) -> bool {
+        self.0.remove(name).map_or(default, |value| value.as_bool().expect("a flag"))
     }
 
     /// β1 and β2, by PyTorch's name or optax's.
