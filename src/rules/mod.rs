@@ -3,12 +3,13 @@
 //!
 //! # Porting a run
 //!
-//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's). What reproduces a run of
+//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's, for newer
+//! rules their authors'). What reproduces a run of
 //! another library:
 //!
 //! | from | rule | set |
 //! |---|---|---|
-//! | PyTorch | `SGD`, `Adagrad`, `RMSprop`, `Adadelta`, `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`, `Rprop` | the same names to the same values |
+//! | PyTorch | `SGD`, `Adagrad`, `RMSprop`, `Adadelta`, `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`, `Rprop`, `ASGD` | the same names to the same values |
 //! | optax | `adam`, `adamw`, `adamax`, `lion`, `lamb`, `lars`, `adabelief` | `betas: (b1, b2)` and the rest by name; `adamw`'s weight_decay is 1e-4 there |
 //! | optax | `amsgrad` | [`Adam`] with `amsgrad` and `max_after_correction` |
 //! | optax | `rmsprop` | `alpha: decay` (0.9), `eps_in_sqrt`, `lr_in_momentum`, `initial_square_avg: initial_scale` |
@@ -20,6 +21,12 @@
 //! | Burn | `Adam`, `AdamW`, `AdaGrad` | `eps: 1e-5`; `AdamW`'s weight_decay as configured |
 //! | Burn | `RmsProp` | `eps: 1e-5`, `momentum: 0.9` |
 //! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
+//! | the authors' code | `ADOPT` | `decoupled_weight_decay: decouple`; `clip: false` for a `clip_lambda` of `None` |
+//! | the authors' code, Burn | `Adan` | the same names to the same values; `neg_pre_grad` keeps its sign |
+//! | the authors' code | `MARS` with `mars-adamw` | the same names to the same values; [`AdamW`] for what has one dimension, unless `optimize_1d` |
+//! | the authors' code, optax | `AdEMAMix` | the same names to the same values, a warm-up of `None` to 0; optax's `alpha` is 5 by default |
+//! | timm | `LaProp` | the same names to the same values |
+//! | schedulefree | `SGDScheduleFree`, `AdamWScheduleFree`, `RAdamScheduleFree` | the same names to the same values; its parameters in training mode (`optimizer.train()`) |
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
 //! the buffer, both as PyTorch does.
@@ -77,13 +84,21 @@ rules! {
     adagrad: Adagrad;
     adam: Adam, AdamW;
     adamax: Adamax;
+    adan: Adan;
+    ademamix: AdEMAMix;
+    adopt: ADOPT;
+    asgd: ASGD;
     lamb: LAMB;
+    laprop: LaProp;
     lars: LARS;
     lion: Lion;
+    mars: MARS;
     nadam: NAdam;
     radam: RAdam;
     rmsprop: RMSprop;
     rprop: Rprop;
+    schedule_free_adam: ScheduleFreeAdamW, ScheduleFreeRAdam;
+    schedule_free_sgd: ScheduleFreeSGD;
     sgd: SGD;
 }
 

@@ -6,8 +6,7 @@ use crate::common::model::{Model, PLACEMENTS, Placement, name, steps_taken};
 use crate::common::random::Random;
 use proptest::prelude::*;
 use wgpu_optim::{
-    Adagrad, Adam, AdamW, Builder, CpuOptimizer, DynRule, GradScaler, LAMB, NAdam, Optimizer,
-    RAdam, SGD,
+    Adam, AdamW, Builder, CpuOptimizer, DynRule, GradScaler, LAMB, NAdam, Optimizer, SGD,
 };
 
 /// Lengths around every boundary.
@@ -57,13 +56,7 @@ fn a_step_that_the_gpu_decides_on_is_the_plain_one() {
 /// The same from any step on: up to ten million, where f32 would have lost count of β^t long ago.
 #[test]
 fn coefficients_are_the_hosts_at_any_step() {
-    let rules: [Box<dyn DynRule>; 4] = [
-        Adam { betas: (0.9, 0.9999), ..Default::default() }.into(),
-        RAdam::default().into(),
-        NAdam::default().into(),
-        Adagrad { lr_decay: 1e-3, ..Default::default() }.into(),
-    ];
-    for rule in rules {
+    for rule in cases() {
         let mut plain = build(rule.as_ref(), &[64], Placement::Arena, |builder| builder);
         let mut decided = build(rule.as_ref(), &[64], Placement::Arena, skipping);
         for behind in [0, 1, 4, 5, 100, 65_535, 1_000_003, 9_999_998] {
@@ -74,7 +67,7 @@ fn coefficients_are_the_hosts_at_any_step() {
                 model.step();
                 assert_eq!(steps_taken(&model.optimizer, "p0"), behind + 2);
             }
-            assert!(plain.bits() == decided.bits(), "{} from step {behind} on", rule.name());
+            assert!(plain.bits() == decided.bits(), "{} from step {behind} on", label(&*rule));
             let steps = u64::from(decided.statistics().parameters[0].steps);
             assert_eq!(steps, behind + 2);
         }

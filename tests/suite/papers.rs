@@ -4,8 +4,9 @@
 
 use crate::common::random::Random;
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, LAMB, LARS, Lion,
-    NAdam, RAdam, RMSprop, Rprop, SGD,
+    ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
+    DynRule, LAMB, LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD, ScheduleFreeAdamW,
+    ScheduleFreeRAdam, ScheduleFreeSGD,
 };
 
 const STEPS: usize = 25;
@@ -409,6 +410,262 @@ fn adabelief() {
     });
 }
 
+/// Taniguchi et al. 2024, Algorithm 2 with the clipping of its section 5, by indices: step t uses
+/// v_(t−1), and v_0 is the first gradient's square, which takes no step.
+#[test]
+fn adopt() {
+    let rule = ADOPT { lr: 0.02, betas: (0.8, 0.97), ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let v = |last: usize| {
+            let first = 0.97f64.powi(last as i32) * gradients[0].powi(2);
+            let later = (1..=last)
+                .map(|i| (1.0 - 0.97) * 0.97f64.powi((last - i) as i32) * gradients[i].powi(2));
+            first + later.sum::<f64>()
+        };
+        let mut m = 0.0;
+        for t in 1..gradients.len() {
+            let bound = (t as f64).powf(0.25);
+            let normalized = gradients[t] / v(t - 1).sqrt().max(1e-6);
+            m = 0.8 * m + (1.0 - 0.8) * normalized.clamp(-bound, bound);
+            theta -= 0.02 * m;
+        }
+        theta
+    });
+}
+
+/// Xie et al. 2022, Algorithm 1, with the paper's β, which are one minus the code's, and its
+/// moments m, v and n with PyTorch's bias corrections.
+#[test]
+fn adan() {
+    let rule = Adan { lr: 0.02, betas: (0.9, 0.8, 0.95), weight_decay: 0.3, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (b1, b2, b3) = (0.1, 0.2, 0.05);
+        let (mut m, mut v, mut n) = (0.0, 0.0, 0.0);
+        for (k, g) in gradients.iter().enumerate() {
+            let change = if k == 0 { 0.0 } else { g - gradients[k - 1] };
+            m = (1.0 - b1) * m + b1 * g;
+            v = (1.0 - b2) * v + b2 * change;
+            n = (1.0 - b3) * n + b3 * f64::powi(g + (1.0 - b2) * change, 2);
+            let corrected = |x: f64, b: f64| x / (1.0 - (1.0 - b).powi(k as i32 + 1));
+            let eta = 0.02 / (corrected(n, b3).sqrt() + 1e-8);
+            let step = eta * (corrected(m, b1) + (1.0 - b2) * corrected(v, b2));
+            theta = (theta - step) / (1.0 + 0.3 * 0.02);
+        }
+        theta
+    });
+}
+
+/// Ziyin, Wang and Ueda 2020, Algorithm 1; with a constant learning rate its bias correction of
+/// the momentum is timm's quotient of learning rates. Decay after the step, as in timm.
+#[test]
+fn laprop() {
+    let rule = LaProp { lr: 0.02, betas: (0.8, 0.95), weight_decay: 0.1, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (mut n, mut m, mut c_n, mut c_m) = (0.0, 0.0, 0.0, 0.0);
+        for g in gradients {
+            n = 0.95 * n + (1.0 - 0.95) * g * g;
+            c_n = 0.95 * c_n + (1.0 - 0.95);
+            c_m = 0.8 * c_m + (1.0 - 0.8);
+            m = 0.8 * m + (1.0 - 0.8) * g / (f64::sqrt(n / c_n) + 1e-15);
+            theta -= 0.02 * m / c_m;
+            theta -= 0.02 * 0.1 * theta;
+        }
+        theta
+    });
+}
+
+/// With a learning rate of 0 nothing moves, whatever the mean holds of earlier ones; and the steps
+/// after it are finite.
+#[test]
+fn laprop_stands_still_without_a_learning_rate() {
+    for first_lr in [0.0, 0.1] {
+        let rule = LaProp { lr: first_lr, ..Default::default() };
+        let mut cpu =
+            CpuOptimizer::<f64>::builder().group(rule, [("p", 1)]).build().expect("built");
+        let mut step = |lr: f64| {
+            cpu.set_lr(0, lr).expect("in range");
+            cpu.set_grad("p", &[0.5]).expect("set");
+            cpu.step().expect("stepped");
+            cpu.param("p").expect("there")[0]
+        };
+        let first = step(first_lr);
+        assert_eq!(first == 0.0, first_lr == 0.0);
+        assert_eq!([step(0.0), step(0.0)], [first; 2]);
+        let last = step(0.1);
+        assert!(last.is_finite() && last < first, "{first} → {last}");
+    }
+}
+
+/// Pagliardini, Ablin and Grangier 2024, Algorithm 1 with the schedules of its section 3: α linear,
+/// and ln β3 a weighted harmonic mean. The code's 1e-8 in the logarithms is left out by moving the
+/// betas.
+#[test]
+fn ademamix() {
+    let (beta1, beta3, until) = (0.8, 0.97, 15.0);
+    let rule = AdEMAMix {
+        lr: 0.02,
+        betas: (beta1 - 1e-8, 0.95, beta3 - 1e-8),
+        alpha: 4.0,
+        beta3_warmup: until,
+        alpha_warmup: 10.0,
+        weight_decay: 0.1,
+        ..Default::default()
+    };
+    compare(rule, |mut theta, gradients| {
+        let (mut m1, mut m2, mut nu) = (0.0, 0.0, 0.0);
+        for (k, g) in gradients.iter().enumerate() {
+            let t = k as f64 + 1.0;
+            let alpha = f64::min(4.0 * t / 10.0, 4.0);
+            let (l1, l3) = (f64::ln(beta1), f64::ln(beta3));
+            let warming = (l1 * l3 / ((1.0 - t / until) * l3 + t / until * l1)).exp();
+            let beta3 = if t < until { warming } else { beta3 - 1e-8 };
+            let beta1 = beta1 - 1e-8;
+            m1 = beta1 * m1 + (1.0 - beta1) * g;
+            m2 = beta3 * m2 + (1.0 - beta3) * g;
+            nu = 0.95 * nu + (1.0 - 0.95) * g * g;
+            let m1_hat = m1 / (1.0 - beta1.powf(t));
+            let nu_hat: f64 = nu / (1.0 - 0.95f64.powf(t));
+            theta -= 0.02 * ((m1_hat + alpha * m2) / (nu_hat.sqrt() + 1e-8) + 0.1 * theta);
+        }
+        theta
+    });
+}
+
+/// Bottou 2010, section 4.2, with PyTorch's powers: the step size and the average as functions of
+/// the step's number alone.
+#[test]
+fn asgd() {
+    let rule = ASGD { lr: 0.05, lambd: 0.2, alpha: 0.6, t0: 4.0, ..Default::default() };
+    let eta = |k: usize| 0.05 / (1.0 + 0.2 * 0.05 * k as f64).powf(0.6);
+    compare(rule, |mut theta, gradients| {
+        for (k, g) in gradients.iter().enumerate() {
+            theta = (1.0 - 0.2 * eta(k)) * theta - eta(k) * g;
+        }
+        theta
+    });
+}
+
+/// From the step after t0 on, the average is the mean of what the parameter was: of a parameter
+/// that falls by 1, the middle.
+#[test]
+fn asgd_averages() {
+    let rule = ASGD { lr: 1.0, lambd: 0.0, t0: 3.0, ..Default::default() };
+    let mut cpu = CpuOptimizer::<f64>::builder().group(rule, [("p", 1)]).build().expect("built");
+    for step in 1..=20 {
+        cpu.set_grad("p", &[1.0]).expect("set");
+        cpu.step().expect("stepped");
+        let found = cpu.state("p", "ax").expect("in use")[0];
+        let first = f64::min(f64::from(step), 5.0);
+        let expected = -(first + f64::from(step)) / 2.0;
+        assert!((found - expected).abs() < TOLERANCE, "step {step}: {found} for {expected}");
+    }
+}
+
+/// As in PyTorch, whose step size is computed at the end of the step before.
+#[test]
+fn asgd_takes_a_new_learning_rate_one_step_late() {
+    let rule = ASGD { lr: 1.0, lambd: 0.0, ..Default::default() };
+    let mut cpu = CpuOptimizer::<f64>::builder().group(rule, [("p", 1)]).build().expect("built");
+    let way = [0.5, 0.25, 0.125].map(|lr| {
+        cpu.set_lr(0, lr).expect("in range");
+        cpu.set_grad("p", &[-1.0]).expect("set");
+        cpu.step().expect("stepped");
+        cpu.param("p").expect("there")[0]
+    });
+    assert_eq!(way, [0.5, 1.0, 1.25]);
+}
+
+/// γ_t of the Schedule-Free tests, counted from 0: it warms up over five steps.
+fn warmed(t: usize) -> f64 {
+    0.05 * f64::min((t + 1) as f64 / 5.0, 1.0)
+}
+
+/// x of Defazio et al. 2024, equation 5: the mean of z_1, z_2, … by the squares of the largest
+/// learning rates so far.
+fn weighted_mean(z: &[f64], gamma: impl Fn(usize) -> f64) -> f64 {
+    let largest = |t: usize| (0..=t).map(&gamma).fold(0.0, f64::max);
+    let weights: Vec<_> = (0..z.len()).map(|t| largest(t).powi(2)).collect();
+    weights.iter().zip(z).map(|(w, z)| w * z).sum::<f64>() / weights.iter().sum::<f64>()
+}
+
+/// Defazio et al. 2024, equations 3 to 5.
+#[test]
+fn schedule_free_sgd() {
+    let rule = ScheduleFreeSGD {
+        lr: 0.05,
+        momentum: 0.8,
+        weight_decay: 0.1,
+        warmup_steps: 5.0,
+        ..Default::default()
+    };
+    compare(rule, |theta, gradients| {
+        let (mut y, mut z, mut all_z) = (theta, theta, Vec::new());
+        for (t, g) in gradients.iter().enumerate() {
+            z -= warmed(t) * (g + 0.1 * y);
+            all_z.push(z);
+            y = (1.0 - 0.8) * z + 0.8 * weighted_mean(&all_z, warmed);
+        }
+        y
+    });
+}
+
+/// Defazio et al. 2024, Algorithm 1.
+#[test]
+fn schedule_free_adamw() {
+    let rule = ScheduleFreeAdamW {
+        lr: 0.05,
+        betas: (0.8, 0.95),
+        weight_decay: 0.1,
+        warmup_steps: 5.0,
+        ..Default::default()
+    };
+    compare(rule, |theta, gradients| {
+        let (mut y, mut z, mut all_z, mut v) = (theta, theta, Vec::new(), 0.0);
+        for (t, g) in gradients.iter().enumerate() {
+            v = 0.95 * v + (1.0 - 0.95) * g * g;
+            let v_hat: f64 = v / (1.0 - 0.95f64.powi(t as i32 + 1));
+            z -= warmed(t) * (g / (v_hat.sqrt() + 1e-8) + 0.1 * y);
+            all_z.push(z);
+            y = (1.0 - 0.8) * z + 0.8 * weighted_mean(&all_z, warmed);
+        }
+        y
+    });
+}
+
+/// The same with Liu et al.'s rectification from where its length is above 4, and plain gradients
+/// before.
+#[test]
+fn schedule_free_radam() {
+    let rule = ScheduleFreeRAdam {
+        lr: 0.05,
+        betas: (0.8, 0.9),
+        silent_sgd_phase: false,
+        ..Default::default()
+    };
+    let length = |t: usize| {
+        let (t, power) = (t as f64 + 1.0, 0.9f64.powi(t as i32 + 1));
+        19.0 - 2.0 * t * power / (1.0 - power)
+    };
+    let gamma = |t: usize| {
+        let rho = length(t);
+        let factor = (rho - 4.0) * (rho - 2.0) * 19.0 / ((19.0 - 4.0) * (19.0 - 2.0) * rho);
+        if rho > 4.0 { 0.05 * factor.sqrt() } else { 0.05 }
+    };
+    compare(rule, |theta, gradients| {
+        let (mut y, mut z, mut all_z, mut v) = (theta, theta, Vec::new(), 0.0);
+        for (t, g) in gradients.iter().enumerate() {
+            v = 0.9 * v + (1.0 - 0.9) * g * g;
+            let v_hat: f64 = v / (1.0 - 0.9f64.powi(t as i32 + 1));
+            let divisor = if length(t) > 4.0 { v_hat.sqrt() + 1e-8 } else { 1.0 };
+            z -= gamma(t) * g / divisor;
+            all_z.push(z);
+            y = (1.0 - 0.8) * z + 0.8 * weighted_mean(&all_z, gamma);
+        }
+        y
+    });
+    assert!(length(0) < 4.0 && length(STEPS - 1) > 4.0);
+}
+
 /// A tensor's norm, added up in f64.
 fn norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()
@@ -484,5 +741,31 @@ fn lars() {
             }
         }
         w
+    });
+}
+
+/// Yuan et al. 2024, Algorithm 2: the correction by the change of gradients, clipped by its norm.
+#[test]
+fn mars() {
+    let rule = MARS { lr: 0.02, gamma: 0.1, weight_decay: 0.2, ..Default::default() };
+    compare_tensors(rule, |mut x, gradients| {
+        let (mut m, mut v) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        let mut last = vec![0.0; x.len()];
+        for (t, g) in gradients.iter().enumerate() {
+            let change = g.iter().zip(&last).map(|(g, last)| g - last);
+            let change = change.map(|change| 0.1 * (0.95 / (1.0 - 0.95)) * change);
+            let c: Vec<_> = change.zip(g).map(|(change, g)| g + change).collect();
+            let length = norm(&c).max(1.0);
+            for i in 0..x.len() {
+                let c = c[i] / length;
+                m[i] = 0.95 * m[i] + (1.0 - 0.95) * c;
+                v[i] = 0.99 * v[i] + (1.0 - 0.99) * c * c;
+                let m_hat = m[i] / (1.0 - 0.95f64.powi(t as i32 + 1));
+                let v_hat = v[i] / (1.0 - 0.99f64.powi(t as i32 + 1));
+                x[i] -= 0.02 * (m_hat / (f64::sqrt(v_hat) + 1e-8) + 0.2 * x[i]);
+            }
+            last.clone_from(g);
+        }
+        x
     });
 }

@@ -6,8 +6,9 @@
 use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATIO, Tolerance};
 use super::hyper::Hyper;
 use wgpu_optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, LAMB, LARS, Lion, NAdam, RAdam,
-    RMSprop, Rprop, SGD,
+    ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB,
+    LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD, ScheduleFreeAdamW,
+    ScheduleFreeRAdam, ScheduleFreeSGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -57,6 +58,7 @@ macro_rules! rules {
 }
 
 const BETAS: (f64, f64) = (0.8, 0.95);
+const THREE_BETAS: (f64, f64, f64) = (0.9, 0.8, 0.95);
 
 /// The row of a rule; `None` for one that is not the crate's.
 pub fn of(name: &str) -> Option<&'static Facts> {
@@ -239,6 +241,129 @@ pub static FACTS: &[Facts] = &[
         },
     },
     Facts {
+        name: "adan",
+        variants: || rules![Adan {}],
+        changed: || {
+            rules![
+                Adan { lr: 0.3, betas: THREE_BETAS, eps: 1e-3, weight_decay: 0.5, maximize: true },
+                Adan { weight_decay: 0.1, no_prox: true },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [1.2e-3, 1.2e-3, 8e-5, 1e-6, 1.2e-5, 1.5e-6],
+        golden: Golden {
+            cases: &["adan", "adan_no_prox"],
+            rule: |h| {
+                Adan {
+                    lr: h.lr(),
+                    betas: h.three_betas((0.98, 0.92, 0.99)),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    no_prox: h.flag("no_prox"),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "ademamix",
+        variants: || rules![AdEMAMix {}],
+        changed: || {
+            rules![
+                AdEMAMix {
+                    lr: 0.3,
+                    betas: THREE_BETAS,
+                    alpha: 0.5,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    maximize: true
+                },
+                AdEMAMix { beta3_warmup: 5.5, alpha_warmup: 4.0 },
+                AdEMAMix { betas: (0.0, 0.0, 0.9999999), beta3_warmup: 1e7, alpha_warmup: 1e6 },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [3e-3, 1.2e-3, 3e-3, 3e-5, 3e-4, 7e-6],
+        golden: Golden {
+            cases: &["ademamix", "ademamix_warmup"],
+            rule: |h| {
+                AdEMAMix {
+                    lr: h.lr(),
+                    betas: h.three_betas((0.9, 0.999, 0.9999)),
+                    alpha: h.number("alpha", 2.0),
+                    beta3_warmup: h.number("beta3_warmup", 0.0),
+                    alpha_warmup: h.number("alpha_warmup", 0.0),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adopt",
+        variants: || rules![ADOPT {}, ADOPT { clip: false }],
+        changed: || {
+            rules![
+                ADOPT { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.1, maximize: true },
+                ADOPT { weight_decay: 0.1, decoupled_weight_decay: true },
+            ]
+        },
+        tolerance: QUOTIENT,
+        rates: |_| [0.1, 0.1],
+        drifts: |_| [1.2e-3, 1.2e-3, 3e-6, 1e-7, 3e-5, 3e-6],
+        golden: Golden {
+            cases: &["adopt", "adopt_decoupled"],
+            rule: |h| {
+                ADOPT {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.9999)),
+                    eps: h.number("eps", 1e-6),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    decoupled_weight_decay: h.flag("decouple"),
+                    clip: h.flag_or("clip", true),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "asgd",
+        variants: || rules![ASGD {}],
+        changed: || {
+            rules![
+                ASGD { lr: 0.3, lambd: 0.1, t0: 2.0, weight_decay: 0.1, maximize: true },
+                ASGD { lr: 0.3, lambd: 0.1, alpha: 0.6, t0: 0.0 },
+            ]
+        },
+        tolerance: SUMS,
+        rates: |_| [0.1, 0.15],
+        drifts: |_| [2.5e-3, 3e-5, 1e-2, 9e-5, 5e-3, 2e-5],
+        golden: Golden {
+            cases: &["asgd"],
+            rule: |h| {
+                ASGD {
+                    lr: h.lr(),
+                    lambd: h.number("lambd", 1e-4),
+                    alpha: h.number("alpha", 0.75),
+                    t0: h.number("t0", 1e6),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
         name: "lamb",
         variants: || rules![LAMB {}],
         changed: || {
@@ -261,6 +386,30 @@ pub static FACTS: &[Facts] = &[
                 .into()
             },
             states: &[["mu", "exp_avg"], ["nu", "exp_avg_sq"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "laprop",
+        variants: || rules![LaProp {}],
+        changed: || {
+            rules![LaProp { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.1, maximize: true }]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [1.8e-3, 1.8e-3, 6e-5, 5e-7, 4e-5, 2.5e-6],
+        golden: Golden {
+            cases: &["laprop", "laprop_schedule"],
+            rule: |h| {
+                LaProp {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-15),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
             ..PYTORCH
         },
     },
@@ -316,6 +465,38 @@ pub static FACTS: &[Facts] = &[
                 .into()
             },
             states: &[["mu", "exp_avg"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "mars",
+        variants: || rules![MARS {}],
+        changed: || {
+            rules![MARS {
+                lr: 0.3,
+                betas: BETAS,
+                gamma: 0.2,
+                eps: 1e-3,
+                weight_decay: 0.1,
+                maximize: true
+            }]
+        },
+        tolerance: TRUST_RATIO,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [7e-4, 7e-4, 7e-5, 1e-6, 6e-5, 3.5e-7],
+        golden: Golden {
+            cases: &["mars_adamw"],
+            rule: |h| {
+                MARS {
+                    lr: h.lr(),
+                    betas: h.betas((0.95, 0.99)),
+                    gamma: h.number("gamma", 0.025),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
             ..PYTORCH
         },
     },
@@ -466,6 +647,113 @@ pub static FACTS: &[Facts] = &[
         golden: Golden {
             cases: &["rprop"],
             rule: |h| Rprop { lr: h.lr(), ..Default::default() }.into(),
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "schedulefreeadamw",
+        variants: || rules![ScheduleFreeAdamW {}],
+        changed: || {
+            rules![
+                ScheduleFreeAdamW {
+                    lr: 0.3,
+                    betas: BETAS,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    maximize: true
+                },
+                ScheduleFreeAdamW { warmup_steps: 5.0, r: 0.5, weight_lr_power: 0.0 },
+                ScheduleFreeAdamW { warmup_steps: 1e6, weight_lr_power: 1.7 },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.5, 0.1],
+        drifts: |_| [1.2e-3, 1.5e-3, 4e-4, 3e-9, 5e-5, 7e-7],
+        golden: Golden {
+            cases: &["sf_adamw", "sf_adamw_warmup"],
+            rule: |h| {
+                ScheduleFreeAdamW {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    warmup_steps: h.number("warmup_steps", 0.0),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    r: h.number("r", 0.0),
+                    weight_lr_power: h.number("weight_lr_power", 2.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "schedulefreeradam",
+        variants: || rules![ScheduleFreeRAdam {}],
+        changed: || {
+            rules![
+                ScheduleFreeRAdam {
+                    lr: 0.3,
+                    betas: BETAS,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    maximize: true
+                },
+                ScheduleFreeRAdam {
+                    betas: (0.8, 0.5),
+                    silent_sgd_phase: false,
+                    weight_lr_power: 1.0
+                },
+                ScheduleFreeRAdam { r: 0.25 },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [2.0, 0.3],
+        drifts: |_| [9e-4, 1.3e-3, 2.5e-4, 2.5e-7, 4.5e-5, 2.5e-7],
+        golden: Golden {
+            cases: &["sf_radam"],
+            rule: |h| {
+                ScheduleFreeRAdam {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    silent_sgd_phase: h.flag_or("silent_sgd_phase", true),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    r: h.number("r", 0.0),
+                    weight_lr_power: h.number("weight_lr_power", 2.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "schedulefreesgd",
+        variants: || rules![ScheduleFreeSGD {}],
+        changed: || {
+            rules![
+                ScheduleFreeSGD { lr: 0.3, momentum: 0.5, weight_decay: 0.1, maximize: true },
+                ScheduleFreeSGD { warmup_steps: 5.0, r: 0.5, weight_lr_power: 1.5 },
+            ]
+        },
+        tolerance: SUMS,
+        rates: |_| [0.15, 0.15],
+        drifts: |_| [2.8e-3, 2.2e-3, 1.3e-4, 1.6e-8, 2.4e-4, 2.5e-6],
+        golden: Golden {
+            cases: &["sf_sgd"],
+            rule: |h| {
+                ScheduleFreeSGD {
+                    lr: h.lr(),
+                    momentum: h.number("momentum", 0.9),
+                    warmup_steps: h.number("warmup_steps", 0.0),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    r: h.number("r", 0.0),
+                    weight_lr_power: h.number("weight_lr_power", 2.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
             ..PYTORCH
         },
     },

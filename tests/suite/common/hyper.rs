@@ -21,7 +21,11 @@ impl Hyper {
     }
 
     pub fn flag(&mut self, name: &str) -> bool {
-        self.0.remove(name).is_some_and(|value| value.as_bool().expect("a flag"))
+        self.flag_or(name, false)
+    }
+
+    pub fn flag_or(&mut self, name: &str, default: bool) -> bool {
+        self.0.remove(name).map_or(default, |value| value.as_bool().expect("a flag"))
     }
 
     /// β1 and β2, by PyTorch's name or optax's.
@@ -31,6 +35,14 @@ impl Hyper {
         }
         let Some(betas) = self.0.remove("betas") else { return default };
         (betas[0].as_f64().expect("β1"), betas[1].as_f64().expect("β2"))
+    }
+
+    /// β1, β2 and β3.
+    pub fn three_betas(&mut self, default: (f64, f64, f64)) -> (f64, f64, f64) {
+        let Some(betas) = self.0.remove("betas") else { return default };
+        let [first, second, third] =
+            serde_json::from_value::<[f64; 3]>(betas).expect("three numbers");
+        (first, second, third)
     }
 
     /// Panics if something was not taken.
