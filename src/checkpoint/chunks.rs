@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Debug};
 use std::ops::Range;
 
-/// A checkpoint's bytes in order, chunk by chunk: an iterator that waits for the device, or
-/// [`Self::next_chunk`] to be `.await`ed. Two chunks are on their way at once; no more of the
+/// A checkpoint's bytes in order, chunk by chunk: an iterator that waits for the device (not in
+/// browsers, where nothing can), or [`Self::next_chunk`] to be `.await`ed. Two chunks are on their way at once; no more of the
 /// checkpoint is in memory.
 ///
 /// It has the optimizer to itself, so that no step is recorded meanwhile. Submit nothing that
@@ -111,13 +111,6 @@ impl<'a, E: Engine> Chunks<'a, E> {
                 }
                 Err(error) => return Some(Err(self.failed(error))),
             }
-        }
-    }
-
-    /// Before counts are asked for again, twice as long each time: two seconds in all.
-    fn let_others_run(&self) {
-        if let Stage::Head { tries: tries @ 1.. } = self.stage {
-            std::thread::sleep(std::time::Duration::from_millis(1 << (tries - 1)));
         }
     }
 
@@ -275,7 +268,22 @@ fn behind() -> Error {
     }
 }
 
-impl<E: Engine> Iterator for Chunks<'_, E> {
+impl<E: Engine> Chunks<'_, E>
+where
+    E::Fetch: Wait,
+{
+    /// Before counts are asked for again, twice as long each time: two seconds in all.
+    fn let_others_run(&self) {
+        if let Stage::Head { tries: tries @ 1.. } = self.stage {
+            std::thread::sleep(std::time::Duration::from_millis(1 << (tries - 1)));
+        }
+    }
+}
+
+impl<E: Engine> Iterator for Chunks<'_, E>
+where
+    E::Fetch: Wait,
+{
     type Item = Result<Vec<u8>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

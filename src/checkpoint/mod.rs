@@ -18,9 +18,9 @@
 //!
 //! [`Optimizer::save`](crate::optimizer::Optimizer::save) and
 //! [`Optimizer::load`](crate::optimizer::Optimizer::load) start it. Both submit work of their own,
-//! and wait for it; [`Save::chunks`] may be `.await`ed, and is what a browser uses, with
-//! [`Load::bytes`]. A few chunks of 4 MiB are in memory beside the model, and 32 MiB while it is
-//! loaded.
+//! and wait for it. In a browser, where nothing can wait, [`Save::bytes_async`] and
+//! [`Save::chunks`] are `.await`ed, and [`Load::bytes`] loads. A few chunks of 4 MiB are in memory
+//! beside the model, and 32 MiB while it is loaded.
 //!
 //! # Safety
 //!

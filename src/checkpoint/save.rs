@@ -7,8 +7,8 @@ use crate::checkpoint::describe::describe;
 use crate::checkpoint::file::AtomicFile;
 use crate::checkpoint::snapshot::Snapshot;
 use crate::error::Error;
-use crate::optimizer::Wait;
 use crate::optimizer::{Engine, Optimizer};
+use crate::optimizer::{Fetched, Wait};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
@@ -58,8 +58,24 @@ impl<E: Engine> Optimizer<E> {
     ///
     /// # Errors
     /// The device was lost.
-    pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
+    pub fn snapshot(&mut self) -> Result<Snapshot, Error>
+    where
+        E::Fetch: Wait,
+    {
         let fetched = self.engine.fetch(&self.model, &[], true)?.wait()?;
+        self.described(fetched)
+    }
+
+    /// As [`Self::snapshot`], `.await`ed: for browsers and event loops.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub async fn snapshot_async(&mut self) -> Result<Snapshot, Error> {
+        let fetched = self.engine.fetch(&self.model, &[], true)?.await?;
+        self.described(fetched)
+    }
+
+    fn described(&self, fetched: Fetched) -> Result<Snapshot, Error> {
         let head = fetched.head.ok_or_else(|| Error::device("reading counts", "there are none"))?;
         Ok(describe(&self.model, &self.control, &head))
     }
@@ -103,7 +119,10 @@ impl<'a, E: Engine> Save<'a, E> {
     }
 
     /// Hands all chunks in order to something.
-    fn each(mut self, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<u64, Error> {
+    fn each(mut self, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<u64, Error>
+    where
+        E::Fetch: Wait,
+    {
         let mut progress = self.progress.take();
         let mut chunks = self.chunks();
         while let Some(chunk) = chunks.next() {
@@ -120,12 +139,31 @@ impl<'a, E: Engine> Save<'a, E> {
     /// # Errors
     /// A recorded step has not run; a buffer of yours lacks `COPY_SRC`; the device was lost or has
     /// no memory left.
-    pub fn bytes(self) -> Result<Vec<u8>, Error> {
+    pub fn bytes(self) -> Result<Vec<u8>, Error>
+    where
+        E::Fetch: Wait,
+    {
         let mut bytes = Vec::new();
         self.each(|chunk| {
             bytes.extend_from_slice(chunk);
             Ok(())
         })?;
+        Ok(bytes)
+    }
+
+    /// As [`Self::bytes`], `.await`ed: for browsers, and for event loops that poll the device.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`].
+    pub async fn bytes_async(mut self) -> Result<Vec<u8>, Error> {
+        let mut progress = self.progress.take();
+        let (mut chunks, mut bytes) = (self.chunks(), Vec::new());
+        while let Some(chunk) = chunks.next_chunk().await {
+            bytes.extend(chunk?);
+            if let (Some(progress), (done, Some(total))) = (&mut progress, chunks.progress()) {
+                progress(done, total);
+            }
+        }
         Ok(bytes)
     }
 

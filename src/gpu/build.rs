@@ -2,13 +2,14 @@
 
 use crate::error::Error;
 use crate::gpu::engine::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::probe::check_queue;
 use crate::layout::limits::need;
 use crate::optimizer::{Builder, Optimizer};
 
 /// Refuses devices whose limits are those of older APIs, such as OpenGL's, where a step would bind
 /// more than they allow. Kernels that bind too many storage buffers are refused one by one.
-fn check_downlevel(limits: &wgpu::Limits, decides: bool) -> Result<(), Error> {
+pub(super) fn check_downlevel(limits: &wgpu::Limits, decides: bool) -> Result<(), Error> {
     let coefficients = || "a step binds its verdict and its coefficients by dynamic offsets".into();
     let most = limits.max_dynamic_uniform_buffers_per_pipeline_layout;
     need("max_dynamic_uniform_buffers_per_pipeline_layout", most.into(), 2, coefficients())?;
@@ -55,11 +56,14 @@ impl Builder<Gpu> {
     /// On Mesa's lavapipe, steps are about a fifth faster on a device with the feature
     /// `SHADER_INT64`.
     ///
+    /// A browser tells errors later: there is only [`Self::build_async`] there.
+    ///
     /// # Errors
     /// A hyperparameter out of its range, a name given twice, a buffer without `STORAGE`, an offset
     /// or size that does not fit, ranges that overlap, a rule whose WGSL does not fit, a queue or a
     /// buffer of another device, a destroyed buffer, a device that was lost, whose limits are too
     /// low or whose memory is full. A later build may succeed; the device is unharmed.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn build(
         mut self,
         device: &wgpu::Device,
@@ -68,6 +72,29 @@ impl Builder<Gpu> {
         self.check()?;
         check_downlevel(&device.limits(), self.control.decides())?;
         check_queue(device, queue)?;
+        self.built(device, queue)
+    }
+
+    /// [`Self::build`], to be awaited: for code that is to run in browsers too, where it is the
+    /// only form. Elsewhere it is ready at once.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn build_async(
+        self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Result<Optimizer<Gpu>, Error> {
+        self.build(device, queue)
+    }
+
+    /// Creates everything, once device and queue were checked.
+    pub(super) fn built(
+        mut self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+    ) -> Result<Optimizer<Gpu>, Error> {
         let engine = Gpu::new(device, queue, &self.control, std::mem::take(&mut self.setup))?;
         let mut optimizer = self.over(engine)?;
         optimizer.engine.prepare(&optimizer.model, &optimizer.control)?;

@@ -248,9 +248,9 @@ impl CommandBuilder<'_> {
                 RuleKernel::Sum { transport, slots, clamp, exchange, formats }
             }
             Pass::Update => {
-                let (shared, extras) = (dispatch.shared(), Extras::of(control, exchange));
+                let (sharing, extras) = (dispatch.sharing(), Extras::of(control, exchange));
                 let narrow = dispatch.narrow && sums.is_none();
-                RuleKernel::Update { transport, slots, shared, extras, formats, narrow }
+                RuleKernel::Update { transport, slots, sharing, extras, formats, narrow }
             }
         };
         let key = self.compiler.rule(kernel, of_rule, self.inputs.rule(kernel))?;

@@ -48,7 +48,7 @@ impl Recorded {
 }
 
 /// What is being done, in errors.
-const BUILDING: &str = "building the optimizer";
+pub(super) const BUILDING: &str = "building the optimizer";
 
 /// A kernel, by what tells it from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +66,16 @@ struct Pipeline {
     bindings: Vec<Binding>,
 }
 
+/// A module of a rule's kernel, kept since a browser tells its mistakes later.
+#[cfg(target_arch = "wasm32")]
+#[derive(Debug)]
+pub(super) struct Module {
+    pub module: wgpu::ShaderModule,
+    pub shader: Shader,
+    /// The rule's index among an optimizer's.
+    pub rule: usize,
+}
+
 /// Buffers to bind, by what they hold.
 pub(super) type Operands<'b> = Vec<(Resource, wgpu::BufferBinding<'b>)>;
 
@@ -80,6 +90,9 @@ pub(super) struct Compiler {
     /// How threads exchange what they add up.
     pub exchange: Exchange,
     pipelines: HashMap<Key, Pipeline, Mixed>,
+    /// Those of rules' kernels whose mistakes may not be known yet.
+    #[cfg(target_arch = "wasm32")]
+    pub modules: Vec<Module>,
 }
 
 impl Compiler {
@@ -91,7 +104,16 @@ impl Compiler {
             && u64::from(device.adapter_info().subgroup_min_size) >= MIN_SUBGROUP;
         let exchange = if has_subgroups { Exchange::Subgroups } else { Exchange::Memory };
         let (limits, pipelines) = (Limits::from(&device.limits()), HashMap::default());
-        Self { device: device.clone(), limits, cache, prefers_u64, exchange, pipelines }
+        Self {
+            device: device.clone(),
+            limits,
+            cache,
+            prefers_u64,
+            exchange,
+            pipelines,
+            #[cfg(target_arch = "wasm32")]
+            modules: Vec::new(),
+        }
     }
 
     /// How this device best reaches elements that may be reached so.
@@ -122,7 +144,7 @@ impl Compiler {
         let key = Key::Rule(index, kernel);
         if !self.pipelines.contains_key(&key) {
             let shader = rule_kernel(rule, kernel, &self.limits)?;
-            let pipeline = self.pipeline(shader, Some(rule))?;
+            let pipeline = self.pipeline(shader, Some((index, rule)))?;
             self.pipelines.insert(key, pipeline);
         }
         Ok(key)
@@ -131,6 +153,8 @@ impl Compiler {
     /// Forgets the kernels of rules from this index on.
     pub fn forget_rules(&mut self, first: usize) {
         self.pipelines.retain(|key, _| !matches!(key, Key::Rule(index, _) if *index >= first));
+        #[cfg(target_arch = "wasm32")]
+        self.modules.retain(|module| module.rule < first);
     }
 
     /// Compiles a kernel that is the same for every rule, unless it is compiled already.
@@ -173,8 +197,13 @@ impl Compiler {
         Ok(Recorded { pipeline: pipeline.clone(), bind_group, bound, grid })
     }
 
-    /// `rule` is the shader's, if it is one's.
-    fn pipeline(&self, shader: Shader, rule: Option<&dyn DynRule>) -> Result<Pipeline, Error> {
+    /// `rule` is the shader's, if it is one's, with its index.
+    fn pipeline(
+        &mut self,
+        shader: Shader,
+        rule: Option<(usize, &dyn DynRule)>,
+    ) -> Result<Pipeline, Error> {
+        let (_index, rule) = rule.unzip();
         let needed = storage_buffers(&shader.bindings);
         let found = self.limits.max_storage_buffers_per_shader_stage;
         let names: Vec<_> = shader.bindings.iter().map(|binding| binding.name.as_str()).collect();
@@ -187,6 +216,11 @@ impl Compiler {
         let has_uploads = in_group(&shader.bindings, Group::Upload).next().is_some();
         let bound: Vec<_> = layouts.iter().take(1 + usize::from(has_uploads)).map(Some).collect();
         let module = self.module(&shader, rule, &label)?;
+        #[cfg(target_arch = "wasm32")]
+        if let Some(rule) = _index {
+            let (module, shader) = (module.clone(), shader.clone());
+            self.modules.push(Module { module, shader, rule });
+        }
         let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
             bind_group_layouts: &bound,
@@ -233,18 +267,30 @@ impl Compiler {
         };
         let info = now(module.get_compilation_info());
         // Errors that are the device's and not the text's leave no message there.
-        Err(match (info.iter().flat_map(|info| &info.messages).next(), rule) {
-            (Some(complaint), Some(rule)) => {
-                let at = complaint.location.map(|at| Location {
-                    line: at.line_number as usize,
-                    column: at.line_position as usize,
-                    length: at.length as usize,
-                });
-                explain(rule, shader, &complaint.message, at)
-            }
-            _ => told(&self.device, BUILDING, error),
-        })
+        let told = || told(&self.device, BUILDING, error);
+        Err(rule
+            .zip(info)
+            .and_then(|(rule, info)| mistake(rule, shader, &info))
+            .unwrap_or_else(told))
     }
+}
+
+/// The first mistake that a compiler found in a rule's kernel, in terms of the rule's own text.
+pub(super) fn mistake(
+    rule: &dyn DynRule,
+    shader: &Shader,
+    info: &wgpu::CompilationInfo,
+) -> Option<Error> {
+    let is_error = |message: &&wgpu::CompilationMessage| {
+        message.message_type == wgpu::CompilationMessageType::Error
+    };
+    let complaint = info.messages.iter().find(is_error)?;
+    let at = complaint.location.map(|at| Location {
+        line: at.line_number as usize,
+        column: at.line_position as usize,
+        length: at.length as usize,
+    });
+    Some(explain(rule, shader, &complaint.message, at))
 }
 
 impl From<&wgpu::Limits> for Limits {

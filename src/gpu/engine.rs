@@ -15,7 +15,7 @@ use crate::gpu::scratch::Scratch;
 use crate::gpu::uploads::Uploads;
 use crate::gpu::write::{check_write, write};
 use crate::gpu::zeroing::frozen;
-use crate::layout::geometry::{BLOCK, Exchange, MANY_NARROW, Transport};
+use crate::layout::geometry::{BLOCK, Exchange, MANY_NARROW, Sharing, Transport};
 use crate::layout::kernels::{Class, Kernels};
 use crate::layout::pages::{Pages, Slots, check_slot};
 use crate::layout::placement::{self, Layout, ParamSpec, Placement, Span, Totals};
@@ -348,6 +348,14 @@ struct Variants<'a> {
 }
 
 impl Variants<'_> {
+    /// How parameters and gradients may be in buffers, where elements are reached so. The arena has
+    /// them in buffers of their own.
+    fn sharings(&self, transport: Transport) -> impl Iterator<Item = Sharing> {
+        let halves = [self.formats.param, self.formats.grad].map(Codec::is_half);
+        let sharings = if self.caller { &Sharing::ALL[..] } else { &[Sharing::Apart] };
+        sharings.iter().copied().filter(move |sharing| sharing.has_transport(transport, halves))
+    }
+
     /// The kernels of a rule's pass.
     fn of(&self, pass: Pass, vec4: Transport) -> Vec<RuleKernel> {
         let Self { formats, caller, control, exchange, narrow } = *self;
@@ -361,14 +369,12 @@ impl Variants<'_> {
                         kernels.push(sum);
                     }
                     Pass::Update => {
-                        // The arena has parameters and gradients in buffers of their own.
-                        let shared = if caller { &[false, true][..] } else { &[false] };
                         let narrow = if narrow { &[false, true][..] } else { &[false] };
-                        kernels.extend(shared.iter().flat_map(|&shared| {
+                        kernels.extend(self.sharings(transport).flat_map(|sharing| {
                             narrow.iter().map(move |&narrow| RuleKernel::Update {
                                 transport,
                                 slots,
-                                shared,
+                                sharing,
                                 extras,
                                 formats,
                                 narrow,

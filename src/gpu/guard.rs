@@ -70,17 +70,31 @@ pub(super) fn is_lost(device: &wgpu::Device) -> bool {
     matches!(scoped(device, create), (false, None))
 }
 
-/// Runs something that creates on the device, and gives wgpu's error with what was created: the
-/// first, but that memory is full goes before, as what was not created makes more errors.
+/// All errors. That memory is full goes before, as what was not created makes more errors.
+pub(super) const EVERY_ERROR: [wgpu::ErrorFilter; 3] =
+    [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory];
+
+/// Runs something that creates on the device, and gives wgpu's first error with what was created.
 pub(super) fn scoped<T>(
     device: &wgpu::Device,
     create: impl FnOnce() -> T,
 ) -> (T, Option<wgpu::Error>) {
-    let scopes = [
-        device.push_error_scope(wgpu::ErrorFilter::Validation),
-        device.push_error_scope(wgpu::ErrorFilter::Internal),
-        device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
-    ];
+    scoped_by(device, EVERY_ERROR, create)
+}
+
+/// The same for some kinds of errors only, of which later ones go before.
+///
+/// A browser tells errors later, and nothing can wait for them here. There none is caught, so that
+/// who can wait catches them ([`awaited`]) and all others reach the device's error handler.
+pub(super) fn scoped_by<T, const N: usize>(
+    device: &wgpu::Device,
+    filters: [wgpu::ErrorFilter; N],
+    create: impl FnOnce() -> T,
+) -> (T, Option<wgpu::Error>) {
+    if cfg!(target_arch = "wasm32") {
+        return (create(), None);
+    }
+    let scopes = filters.map(|filter| device.push_error_scope(filter));
     let created = create();
     let mut first_error = None;
     for scope in scopes.into_iter().rev() {
@@ -90,8 +104,25 @@ pub(super) fn scoped<T>(
     (created, first_error)
 }
 
+/// The same where it can be awaited: in browsers too.
+#[cfg(target_arch = "wasm32")]
+pub(super) async fn awaited<T>(
+    device: &wgpu::Device,
+    create: impl FnOnce() -> T,
+) -> (T, Option<wgpu::Error>) {
+    let scopes = EVERY_ERROR.map(|filter| device.push_error_scope(filter));
+    let created = create();
+    // All are popped before any is awaited: other code may push scopes meanwhile.
+    let mut errors: Vec<_> = scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop).collect();
+    let mut first_error = None;
+    for error in &mut errors {
+        first_error = first_error.or(error.await);
+    }
+    (created, first_error)
+}
+
 /// The result of a future that is ready at once, as error scopes are wherever the library runs
-/// beside the device. In browsers they are not; errors reach the device's own handler there.
+/// beside the device.
 pub(super) fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),

@@ -1,6 +1,8 @@
 //! The optimizer on the GPU: the only folder of the crate that names wgpu.
 
 mod blocks;
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod buffers;
 mod build;
 mod commands;

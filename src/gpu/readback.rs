@@ -8,13 +8,14 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-/// Values that were copied for reading. Wait for them ([`Self::wait`]), or `.await` them while
-/// something else polls the device.
+/// Values that were copied for reading. Wait for them (`wait`), or `.await` them while something
+/// else polls the device. In a browser, which polls it by itself and where nothing can wait, there
+/// is no `wait`.
 #[must_use = "the values come by `wait` or `.await`"]
 pub struct Readback<T = Vec<f32>> {
     device: wgpu::Device,
+    #[cfg(not(target_arch = "wasm32"))]
     submission: Option<wgpu::SubmissionIndex>,
     staging: Vec<wgpu::Buffer>,
     places: Vec<Place>,
@@ -59,7 +60,8 @@ struct State {
 const DURING: &str = "reading values back";
 
 /// How long callbacks may take to run on another thread once the device has finished.
-const PATIENCE: Duration = Duration::from_secs(10);
+#[cfg(not(target_arch = "wasm32"))]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl<T> Readback<T> {
     /// Copies parts of buffers and submits the copy.
@@ -72,7 +74,7 @@ impl<T> Readback<T> {
         let (places, sizes) = pack(parts, device.limits().max_buffer_size);
         let progress = Arc::new(Progress::default());
         lock(&progress.state).pending = sizes.len();
-        let (staging, submission) = guarded(device, DURING, || {
+        let (staging, _submission) = guarded(device, DURING, || {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
                 label: Some("wgpu-optim readback"),
             });
@@ -85,14 +87,22 @@ impl<T> Readback<T> {
             let submission = (!staging.is_empty()).then(|| queue.submit([encoder.finish()]));
             (staging, submission)
         })?;
-        let decode = Box::new(decode);
-        Ok(Self { device: device.clone(), submission, staging, places, progress, decode })
+        Ok(Self {
+            device: device.clone(),
+            #[cfg(not(target_arch = "wasm32"))]
+            submission: _submission,
+            staging,
+            places,
+            progress,
+            decode: Box::new(decode),
+        })
     }
 
-    /// Waits for the values, polling the device. In a browser use `.await`.
+    /// Waits for the values, polling the device. Not in browsers: `.await` them there.
     ///
     /// # Errors
     /// The device was lost.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(self) -> Result<T, Error> {
         if let Some(submission_index) = &self.submission {
             let poll = wgpu::PollType::Wait {
@@ -110,17 +120,16 @@ impl<T> Readback<T> {
     }
 
     /// Waits for callbacks that another thread, which polled the same device, is about to run.
+    #[cfg(not(target_arch = "wasm32"))]
     fn wait_for_callbacks(&self) -> Result<(), Error> {
-        let patience = if cfg!(target_arch = "wasm32") { Duration::ZERO } else { PATIENCE };
         let Progress { state, finished } = &*self.progress;
         let (state, _) = finished
-            .wait_timeout_while(lock(state), patience, |state| state.pending > 0)
+            .wait_timeout_while(lock(state), PATIENCE, |state| state.pending > 0)
             .unwrap_or_else(PoisonError::into_inner);
         if state.pending > 0 {
             return Err(Error::device(
                 DURING,
-                "the values are not there although the device was waited for; in a browser, where \
-                 nothing can wait, use `.await`",
+                "the values are not there although the device was waited for",
             ));
         }
         Ok(())

@@ -7,7 +7,7 @@
 //! alive in the commands that bind it.
 
 use crate::error::Error;
-use crate::gpu::guard::{guarded, now, told};
+use crate::gpu::guard::{guarded, scoped_by, told};
 use std::sync::Arc;
 
 /// Slots at first, if a buffer may be so large: more steps than training loops have unfinished.
@@ -100,11 +100,10 @@ impl Ring {
         let size = wgpu::BufferSize::new(bytes);
         let size = size.ok_or_else(|| Error::device(during, "it has no bytes"))?;
         let offset = slot.index as u64 * self.slot_bytes;
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let view = queue.write_buffer_with(&self.buffer, offset, size);
-        match now(memory.pop()).flatten() {
-            Some(error) => Err(told(device, during, error)),
-            None => view.ok_or(Error::Lost { during }),
+        let open = || queue.write_buffer_with(&self.buffer, offset, size);
+        match scoped_by(device, [wgpu::ErrorFilter::OutOfMemory], open) {
+            (_, Some(error)) => Err(told(device, during, error)),
+            (view, None) => view.ok_or(Error::Lost { during }),
         }
     }
 

@@ -12,13 +12,14 @@ use crate::layout::placement::Span;
 use crate::layout::words::Words;
 use crate::model::{Model, Origin};
 use crate::optimizer::Array;
-use crate::optimizer::{ArrayRange, Fetched, Head, Transfer, Wait};
+use crate::optimizer::{ArrayRange, Fetched, Head, Transfer};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 const DURING: &str = "moving a checkpoint";
 
-impl Wait for Readback<Fetched> {
+#[cfg(not(target_arch = "wasm32"))]
+impl crate::optimizer::Wait for Readback<Fetched> {
     fn wait(self) -> Result<Fetched, Error> {
         Self::wait(self)
     }
@@ -103,12 +104,12 @@ impl Transfer for Gpu {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let latest = self.queue.submit([]);
-        let Some(before) = self.handed_over.replace(latest) else { return Ok(()) };
         // A browser takes what is written at once, and nothing can wait there.
         if cfg!(target_arch = "wasm32") {
             return Ok(());
         }
+        let latest = self.queue.submit([]);
+        let Some(before) = self.handed_over.replace(latest) else { return Ok(()) };
         let wait = wgpu::PollType::Wait { submission_index: Some(before), timeout: None };
         self.device.poll(wait).map_err(|error| failed(&self.device, DURING, error))?;
         Ok(())

@@ -84,6 +84,31 @@ pub const LIVE_BITS: u32 = 9;
 /// What structs in uniform buffers are aligned to, in bytes.
 pub const UNIFORM_ALIGNMENT: u64 = 16;
 
+/// How parameters and gradients of one dispatch are in buffers, and so how an update binds them.
+/// WebGPU accepts no buffer that is bound both for reading and for writing, nor overlapping ranges
+/// of one that are bound for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sharing {
+    /// In a buffer each.
+    Apart,
+    /// In one buffer, in ranges that do not overlap: both are bound for writing.
+    Ranges,
+    /// In one range of one buffer, which is bound once.
+    Mixed,
+}
+
+impl Sharing {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Apart, Self::Ranges, Self::Mixed];
+
+    /// Whether elements may be reached so, where these of parameters and gradients have 16 bits:
+    /// where one binding has elements of 32 bits and of 16, they are reached one by one.
+    pub fn has_transport(self, transport: Transport, [param, grad]: [bool; 2]) -> bool {
+        let one_by_one = matches!(transport, Transport::Scalar | Transport::Shared);
+        one_by_one || self != Self::Mixed || param == grad
+    }
+}
+
 /// How threads reach elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {

@@ -110,10 +110,11 @@ impl Limits {
         side.saturating_mul(side).saturating_mul(BLOCKS_PER_WORKGROUP)
     }
 
-    /// The most elements that fit a dispatch whatever their offset, in whole blocks.
-    pub fn piece_elements(&self, formats: &Formats) -> u64 {
+    /// The most elements that fit a dispatch whatever their offset, in whole blocks. So many
+    /// arrays may have to be in one binding.
+    pub fn piece_elements(&self, formats: &Formats, arrays: u64) -> u64 {
         let blocks = |codecs: &&[Codec]| {
-            let bytes = self.binding().saturating_sub(self.slack(codecs));
+            let bytes = (self.binding() / arrays).saturating_sub(self.slack(codecs));
             bytes / widest(codecs, BLOCK)
         };
         let blocks =

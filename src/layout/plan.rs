@@ -2,7 +2,7 @@
 
 use crate::layout::formats::WORD_BYTES;
 use crate::layout::geometry::{
-    BLOCK, ELEMENTS_PER_THREAD, MANY_NARROW, Transport, blocks_per_workgroup,
+    BLOCK, ELEMENTS_PER_THREAD, MANY_NARROW, Sharing, Transport, blocks_per_workgroup,
 };
 use crate::layout::kernels::Class;
 use crate::layout::limits::Limits;
@@ -88,10 +88,37 @@ impl Window {
         [start, end.next_multiple_of(WORD_BYTES) - start]
     }
 
+    /// Whether arrays of these codecs are in one buffer, and their windows overlap.
+    fn overlaps(&self, codec: Codec, (other, other_codec): (&Self, Codec)) -> bool {
+        let [start, size] = self.bytes(codec);
+        let [other_start, other_size] = other.bytes(other_codec);
+        let overlap = start < other_start + other_size && other_start < start + size;
+        self.buffer == other.buffer && overlap
+    }
+
+    /// The window that starts and ends at these bytes, in elements of this codec. The start is one
+    /// of a window's of any codec, and so a multiple of each one's element.
+    fn of_bytes(buffer: BufferId, [start, end]: [u64; 2], codec: Codec) -> Self {
+        let element = codec.bytes(1);
+        Self { buffer, start: start / element, end: end.div_ceil(element) }
+    }
+
     /// Whether no array is longer than this many bytes.
     fn fits(&self, codecs: &[Codec], most: u64) -> bool {
         codecs.iter().all(|&codec| self.bytes(codec)[1] <= most)
     }
+}
+
+/// What is bound where these are needed: parameters and gradients whose windows overlap have one.
+fn bound([params, grads, states]: [Window; 3], formats: &Formats) -> [Window; 3] {
+    let Formats { param, grad, .. } = *formats;
+    if !params.overlaps(param, (&grads, grad)) {
+        return [params, grads, states];
+    }
+    let ([start, size], [grad_start, grad_size]) = (params.bytes(param), grads.bytes(grad));
+    let bytes = [start.min(grad_start), (start + size).max(grad_start + grad_size)];
+    let [params, grads] = [param, grad].map(|codec| Window::of_bytes(params.buffer, bytes, codec));
+    [params, grads, states]
 }
 
 /// One dispatch: windows of a parameter, a gradient and the state buffers, and the pieces in them.
@@ -116,9 +143,15 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Whether parameters and gradients are in one buffer.
-    pub fn shared(&self) -> bool {
-        self.windows[0].buffer == self.windows[1].buffer
+    /// How parameters and gradients are in buffers.
+    pub fn sharing(&self) -> Sharing {
+        let [params, grads, _] = &self.windows;
+        let Formats { param, grad, .. } = self.formats;
+        match (params.buffer == grads.buffer, params.overlaps(param, (grads, grad))) {
+            (false, _) => Sharing::Apart,
+            (true, false) => Sharing::Ranges,
+            (true, true) => Sharing::Mixed,
+        }
     }
 
     /// Blocks in all.
@@ -246,7 +279,9 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Adds a stretch of a parameter to the open dispatch, or to new ones where it does not fit.
     fn add(&mut self, of: (Slot, Class), buffers: [BufferId; 3], piece: Piece) {
-        let most = self.limits.piece_elements(&of.1.formats);
+        // Such that parameter and gradient fit one binding, should their windows overlap.
+        let arrays = if buffers[0] == buffers[1] { 2 } else { 1 };
+        let most = self.limits.piece_elements(&of.1.formats, arrays);
         let mut rest = piece;
         while rest.len > most {
             let (piece, remainder) = rest.split(most);
@@ -270,7 +305,8 @@ impl Planner<'_> {
                 && open.windows.map(|w| w.buffer) == buffers;
             let union: [Window; 3] = std::array::from_fn(|k| open.windows[k].union(windows[k]));
             let most = self.limits.binding();
-            let fits = union.iter().zip(codecs).all(|(window, codecs)| window.fits(codecs, most))
+            let bound = bound(union, &formats);
+            let fits = bound.iter().zip(codecs).all(|(window, codecs)| window.fits(codecs, most))
                 && self.open_blocks + piece.blocks() <= self.limits.grid_blocks();
             if same && fits {
                 open.windows = union;
@@ -296,12 +332,14 @@ impl Planner<'_> {
         });
     }
 
-    /// Chooses each dispatch's transport.
+    /// Chooses each dispatch's transport, and joins windows that overlap.
     fn finish(mut self) -> Vec<Dispatch> {
         for dispatch in &mut self.dispatches {
+            dispatch.windows = bound(dispatch.windows, &dispatch.formats);
             let owned = dispatch.windows.iter().all(|window| window.buffer.is_owned());
+            let fits_vec4 = dispatch.pieces.iter().all(|piece| piece.fits_vec4(owned));
             let halves = [dispatch.formats.param, dispatch.formats.grad].map(Codec::is_half);
-            if dispatch.pieces.iter().all(|piece| piece.fits_vec4(owned)) {
+            if fits_vec4 && dispatch.sharing().has_transport(Transport::Vec4, halves) {
                 dispatch.transport = Transport::Vec4;
             } else if dispatch.pieces.iter().any(|piece| piece.shares_words(halves)) {
                 dispatch.transport = Transport::Shared;

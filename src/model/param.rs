@@ -4,8 +4,9 @@ use crate::error::Error;
 use crate::model::names::ParamId;
 use crate::model::storage::Storage;
 
-/// The most elements of a parameter: 1 TiB of f32, more than any device holds.
-const MAX_ELEMENTS: usize = 1 << 38;
+/// The most elements of a parameter: 1 TiB of f32, more than any device holds, or as many f64 as a
+/// host of 32 bits addresses.
+const MAX_ELEMENTS: usize = if usize::BITS > 38 { 1_u64 << 38 } else { (1 << 28) - 1 } as usize;
 
 /// A tensor's shape: its sizes along each dimension, outermost first, as in PyTorch.
 ///

@@ -27,9 +27,10 @@ pub struct Head {
     pub(crate) scale: Scale,
 }
 
-/// Something on its way to the host: to be waited for, or to be `.await`ed.
+/// Something on its way to the host that can be waited for, not only be `.await`ed. Everything but
+/// what a browser's GPU sends.
 #[doc(hidden)]
-pub trait Wait: Future<Output = Result<Fetched, Error>> + Unpin {
+pub trait Wait: Future<Output = Result<Fetched, Error>> {
     /// Waits for it.
     fn wait(self) -> Result<Fetched, Error>;
 }
@@ -37,7 +38,12 @@ pub trait Wait: Future<Output = Result<Fetched, Error>> + Unpin {
 /// An engine's side of it. Numbers of ranges and bytes were checked.
 #[doc(hidden)]
 pub trait Transfer {
-    type Fetch: Wait;
+    /// What is on its way to the host.
+    #[cfg(not(target_arch = "wasm32"))]
+    type Fetch: Future<Output = Result<Fetched, Error>> + Unpin + Wait;
+    /// What is on its way to the host.
+    #[cfg(target_arch = "wasm32")]
+    type Fetch: Future<Output = Result<Fetched, Error>> + Unpin;
 
     /// Starts to copy ranges of arrays, and the head if it is asked for.
     fn fetch(

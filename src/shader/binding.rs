@@ -93,6 +93,8 @@ pub struct Binding {
     accessor: &'static [&'static str],
     /// The codec's name; it is a file, if elements are coded at all.
     pub(crate) codec: &'static str,
+    /// The binding that its elements are in, if it has none of its own.
+    within: Option<&'static str>,
 }
 
 impl Binding {
@@ -103,7 +105,8 @@ impl Binding {
         name: impl Into<String>,
         ty: impl Into<String>,
     ) -> Self {
-        Self { resource, access, name: name.into(), ty: ty.into(), accessor: &[], codec: "" }
+        let (name, ty) = (name.into(), ty.into());
+        Self { resource, access, name, ty, accessor: &[], codec: "", within: None }
     }
 
     /// An array of elements, with its functions `load_NAME` and, if written, `store_NAME`; where
@@ -125,6 +128,20 @@ impl Binding {
         Self { accessor, codec, ..Self::new(resource, access, name, ty) }
     }
 
+    /// The same of f32 in a binding that has 16-bit elements too.
+    pub(crate) fn in_words(self, transport: Transport) -> Self {
+        let (ty, accessor) = match transport {
+            Transport::Shared => ("array<atomic<u32>>", &[format_file!("f32.atomics")][..]),
+            _ => ("array<u32>", &[format_file!("f32.words")][..]),
+        };
+        Self { ty: ty.into(), accessor, ..self }
+    }
+
+    /// The same in another's binding, of the same type.
+    pub(crate) fn within(self, other: &'static str) -> Self {
+        Self { within: Some(other), ..self }
+    }
+
     /// The group it belongs to.
     pub fn group(&self) -> Group {
         match self.resource {
@@ -135,7 +152,12 @@ impl Binding {
 
     /// Its functions, if it is an array of elements, to be linked with a flag for what is written.
     pub(crate) fn accessor(&self) -> Option<String> {
-        let text = self.accessor.concat().replace("ARRAY", &self.name).replace("CODEC", self.codec);
+        let text = self.accessor.concat();
+        let text = match self.within {
+            Some(other) => text.replace("ARRAY[", &format!("{other}[")),
+            None => text,
+        };
+        let text = text.replace("ARRAY", &self.name).replace("CODEC", self.codec);
         (!text.is_empty()).then_some(text)
     }
 

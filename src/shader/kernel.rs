@@ -2,7 +2,7 @@
 
 use crate::control::{COUNTS_WGSL, MAX_SCALE, Report, RequestHeader, Verdict};
 use crate::error::Error;
-use crate::layout::geometry::{Exchange, NARROW_THREADS, Transport};
+use crate::layout::geometry::{Exchange, NARROW_THREADS, Sharing, Transport};
 use crate::layout::limits::Limits;
 use crate::layout::pages::Slots;
 use crate::layout::plan::PieceWords;
@@ -48,9 +48,8 @@ pub enum RuleKernel {
         transport: Transport,
         /// How many coefficient slots its page has.
         slots: Slots,
-        /// Whether parameters and gradients are in one buffer: WebGPU then wants both bound for
-        /// writing.
-        shared: bool,
+        /// How parameters and gradients are in buffers.
+        sharing: Sharing,
         /// What it does beside.
         extras: Extras,
         /// How elements are stored.
@@ -132,9 +131,9 @@ pub fn rule_kernel(
         RuleKernel::Sum { transport, slots, clamp, exchange, formats } => {
             sum(&OfRule { rule, transport, slots, formats, limits }, clamp, exchange)
         }
-        RuleKernel::Update { transport, slots, shared, extras, formats, narrow } => {
+        RuleKernel::Update { transport, slots, sharing, extras, formats, narrow } => {
             let of = OfRule { rule, transport, slots, formats, limits };
-            let mut kernel = update(&of, shared, extras);
+            let mut kernel = update(&of, sharing, extras);
             if narrow {
                 kernel.threads = Some(NARROW_THREADS);
             }
@@ -196,6 +195,24 @@ impl OfRule<'_> {
         let how = (self.formats.grad, self.transport);
         Binding::elements(Resource::Grads, access, "grads", how)
     }
+
+    /// Has parameters and gradients in one binding.
+    fn mix_in(&self, kernel: &mut Kernel) {
+        let Self { transport, formats, .. } = *self;
+        let mut grads = self.grads(Access::ReadWrite);
+        if formats.param.is_half() != formats.grad.is_half() {
+            let of_f32 = |binding: Binding| binding.in_words(transport);
+            match formats.grad {
+                Codec::F32 => grads = of_f32(grads),
+                _ => {
+                    let params = |binding: &&mut Binding| binding.resource == Resource::Params;
+                    let params = kernel.bindings.iter_mut().find(params);
+                    params.into_iter().for_each(|params| *params = of_f32(params.clone()));
+                }
+            }
+        }
+        kernel.mixed_in = Some(grads.within("params"));
+    }
 }
 
 /// What the kernels of a rule bind of a step's upload.
@@ -251,13 +268,17 @@ fn partials(ty: &str) -> Binding {
     Binding::new(Resource::Partials, Access::ReadWrite, "partials", format!("array<{ty}>"))
 }
 
-fn update(of: &OfRule<'_>, shared: bool, extras: Extras) -> Kernel {
+fn update(of: &OfRule<'_>, sharing: Sharing, extras: Extras) -> Kernel {
     let Extras { clamp, skip, zero_grad, statistics } = extras;
     let sums = of.rule.sums();
     let has_sums = !sums.is_empty();
     let mut kernel = of.kernel(true);
-    let access = if shared || zero_grad { Access::ReadWrite } else { Access::Read };
-    kernel.bindings.push(of.grads(access));
+    match sharing {
+        Sharing::Apart if zero_grad => kernel.bindings.push(of.grads(Access::ReadWrite)),
+        Sharing::Apart => kernel.bindings.push(of.grads(Access::Read)),
+        Sharing::Ranges => kernel.bindings.push(of.grads(Access::ReadWrite)),
+        Sharing::Mixed => of.mix_in(&mut kernel),
+    }
     if has_sums || statistics.is_some() {
         kernel.bindings.push(tensors(Access::Read));
     }

@@ -31,6 +31,8 @@ pub(crate) struct Kernel {
     pub structs: Vec<&'static str>,
     /// What is bound.
     pub bindings: Vec<Binding>,
+    /// An array of elements that is in another's binding.
+    pub mixed_in: Option<Binding>,
     /// The values of `override` constants.
     pub overrides: Vec<(&'static str, f64)>,
     /// Whether it reads workgroup memory that it did not write, and so needs it zeroed.
@@ -59,12 +61,17 @@ impl Kernel {
     /// Whether a flag is set.
     fn has(&self, flag: &str) -> bool {
         self.flags.contains(&flag)
-            || self.bindings.iter().any(|binding| binding.written_flag().as_deref() == Some(flag))
+            || self.arrays().any(|binding| binding.written_flag().as_deref() == Some(flag))
+    }
+
+    /// Everything that may be an array of elements.
+    fn arrays(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().chain(&self.mixed_in)
     }
 
     /// Links everything.
     pub fn link(mut self) -> Shader {
-        let codecs: Vec<_> = self.bindings.iter().map(|binding| binding.codec).collect();
+        let codecs: Vec<_> = self.arrays().map(|binding| binding.codec).collect();
         let made = |&name: &&'static str| Some((name, codec::functions(name)?));
         self.texts.extend(codecs.iter().filter_map(made));
         let mut text = String::new();
@@ -83,7 +90,7 @@ impl Kernel {
         linker.import(self.file);
         codecs.iter().filter(|codec| !codec.is_empty()).for_each(|codec| linker.import(codec));
         linker.text += &declarations(&self.bindings);
-        for accessor in self.bindings.iter().filter_map(Binding::accessor) {
+        for accessor in self.arrays().filter_map(Binding::accessor) {
             linker.text += "\n";
             linker.append(&accessor);
         }

@@ -3,9 +3,7 @@
 
 use crate::common::random::Random;
 use wgpu_optim::internals::{Program, exp_m1, power_of};
-use wgpu_optim::{
-    ASGD, AdEMAMix, DynRule, ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD,
-};
+use wgpu_optim::{ASGD, AdEMAMix, DynRule, ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD};
 
 /// The largest error, in parts of the exact value.
 const MOST: f64 = 1e-14;

@@ -6,7 +6,7 @@ use crate::common::limits::DEFAULTS;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use std::collections::HashMap;
-use wgpu_optim::internals::geometry::{BLOCK, THREADS_PER_BLOCK, Transport};
+use wgpu_optim::internals::geometry::{BLOCK, Sharing, THREADS_PER_BLOCK, Transport};
 use wgpu_optim::internals::kernels::Class;
 use wgpu_optim::internals::limits::Limits;
 use wgpu_optim::internals::pages::Slot;
@@ -154,6 +154,21 @@ fn check(model: &[Chosen], limits: Limits, cuts: (usize, usize)) -> TestCaseResu
                 prop_assert!(offset + size <= size_of(dispatch, window.buffer, codec));
             }
         }
+        // What is written is bound once.
+        let bytes = |k: usize| {
+            let codec = dispatch.formats.of_windows()[k][0];
+            let [offset, size] = dispatch.windows[k].bytes(codec);
+            (dispatch.windows[k].buffer, offset, offset + size)
+        };
+        let ((buffer, start, end), (other, other_start, other_end)) = (bytes(0), bytes(1));
+        let sharing = dispatch.sharing();
+        prop_assert_eq!(sharing == Sharing::Apart, buffer != other);
+        prop_assert_eq!(sharing == Sharing::Mixed, bytes(0) == bytes(1));
+        if sharing == Sharing::Ranges {
+            prop_assert!(end <= other_start || other_end <= start);
+        }
+        let halves = [0, 1].map(|k| dispatch.formats.of_windows()[k][0].bytes(1) == 2);
+        prop_assert!(sharing.has_transport(dispatch.transport, halves));
         prop_assert!(!dispatch.narrow, "so few short parameters need no dispatch more");
         let [x, y] = dispatch.grid(THREADS_PER_BLOCK, &limits).map(u64::from);
         prop_assert!(x.max(y) <= limits.max_compute_workgroups_per_dimension);

@@ -1,169 +1,21 @@
 //! Every linked shader is valid WGSL and translates to every language that wgpu speaks.
 
+pub mod list;
 mod workgroup;
 
-use crate::common::cases::{label, variants};
 use crate::common::limits::DEFAULTS;
+use list::{shaders, small_shaders, stored_shaders};
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::valid::{
     Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
 };
 use naga::{Module, ShaderStage};
-use wgpu_optim::internals::geometry::{Exchange, Transport};
+use wgpu_optim::internals::geometry::{Exchange, Sharing, Transport};
 use wgpu_optim::internals::pages::Slots;
 use wgpu_optim::internals::{
-    Codec, Extras, Fixed, Formats, Group, RuleKernel, Shader, SumOf, fixed, rule_kernel,
-    storage_buffers,
+    Extras, Formats, Group, RuleKernel, Shader, rule_kernel, storage_buffers,
 };
-use wgpu_optim::{Adam, DynRule, Format, LAMB, Rounding, Storage};
-
-/// Everything that an update may do beside updating, in every combination.
-fn extras() -> impl Iterator<Item = Extras> {
-    let statistics = Exchange::ALL.map(Some).into_iter().chain([None]);
-    statistics.flat_map(|statistics| {
-        (0..8).map(move |bits| Extras {
-            clamp: bits & 1 != 0,
-            skip: bits & 2 != 0,
-            zero_grad: bits & 4 != 0,
-            statistics,
-        })
-    })
-}
-
-/// How a rule's kernels reach elements and coefficients.
-fn reached() -> impl Iterator<Item = (Transport, Slots)> {
-    let with = |transport| Slots::ALL.map(|slots| (transport, slots));
-    Transport::ALL.into_iter().flat_map(with)
-}
-
-/// Every kernel of a rule with all in f32.
-fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
-    let formats = Formats::f32(rule.states().len());
-    let mut kernels = Vec::new();
-    for (transport, slots) in reached().filter(|(transport, _)| *transport != Transport::Shared) {
-        for extras in extras() {
-            // Narrow kernels keep no sums.
-            let narrow = extras.statistics.is_none() && slots == Slots::Many;
-            let of =
-                |shared| RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
-            kernels.extend([false, true].map(of));
-        }
-        if !rule.sums().is_empty() {
-            for exchange in Exchange::ALL {
-                let of = |clamp| RuleKernel::Sum { transport, slots, clamp, exchange, formats };
-                kernels.extend([false, true].map(of));
-            }
-        }
-    }
-    kernels
-}
-
-/// Every way to keep a parameter, with every format of gradients and states.
-fn storages() -> Vec<Storage> {
-    const SEED: u32 = 1;
-    let kept = [
-        Storage::f32(),
-        Storage::f16(Rounding::Nearest),
-        Storage::f16(Rounding::Master),
-        Storage::f16(Rounding::Kahan),
-        Storage::bf16(Rounding::Nearest),
-        Storage::bf16(Rounding::Stochastic { seed: SEED }),
-        Storage::bf16(Rounding::Master),
-        Storage::bf16(Rounding::Remainder),
-        Storage::bf16(Rounding::Kahan),
-    ];
-    let formats = [Format::F32, Format::F16, Format::Bf16, Format::Block8, Format::Companded8];
-    let with = |storage: &Storage| {
-        let of = |grads, states| storage.clone().grads(grads).states(states).min_block8(0);
-        let each = |grads| formats.map(|states| of(grads, states));
-        formats[..3].iter().flat_map(|&grads| each(grads)).collect::<Vec<_>>()
-    };
-    kept.iter().flat_map(with).collect()
-}
-
-/// The kernels of a rule in every format, with all and with nothing beside.
-fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
-    let slots = Slots::One;
-    let statistics = Some(Exchange::Memory);
-    let all = Extras { clamp: true, skip: true, zero_grad: true, statistics };
-    let (clamp, exchange) = (true, Exchange::Subgroups);
-    let mut kernels = Vec::new();
-    for formats in storages().iter().map(|storage| Formats::of(storage, rule)) {
-        for transport in Transport::ALL {
-            for (shared, extras) in [(false, Extras::default()), (true, all)] {
-                let narrow = !shared && !formats.has_blocks() && formats.has_halves();
-                let update =
-                    RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
-                kernels.push(update);
-            }
-            if !rule.sums().is_empty() {
-                kernels.push(RuleKernel::Sum { transport, slots, clamp, exchange, formats });
-            }
-        }
-    }
-    kernels
-}
-
-/// Names a kernel that is the same for every rule.
-fn named(kernel: Fixed) -> (String, Shader) {
-    match kernel {
-        // A new one must be among the small shaders or those over blocks.
-        Fixed::Measure { .. } | Fixed::AddUp(_) | Fixed::Gather => {}
-        Fixed::Decide | Fixed::Grow | Fixed::Table { .. } | Fixed::Zero { .. } => {}
-    }
-    (format!("{kernel:?}"), fixed(kernel))
-}
-
-/// What is dispatched once a step, or less often, and may loop.
-fn small_shaders() -> impl Iterator<Item = (String, Shader)> {
-    let tables = [false, true]
-        .into_iter()
-        .flat_map(|tensors| [false, true].map(|origins| Fixed::Table { tensors, origins }));
-    tables.chain([Fixed::Gather, Fixed::Decide, Fixed::Grow]).map(named)
-}
-
-/// The kernels over blocks that are the same for every rule: those that measure, those that add up,
-/// and those that zero.
-fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
-    let codecs = [Codec::F32, Codec::F16, Codec::Bf16];
-    let measure = move |transport| {
-        let of = move |exchange| codecs.map(|codec| Fixed::Measure { transport, exchange, codec });
-        Exchange::ALL.map(of).into_iter().flatten()
-    };
-    let measures = Transport::ALL.into_iter().flat_map(measure);
-    let sums = (1..=4).map(SumOf::Sums).chain([SumOf::Measures]).map(Fixed::AddUp);
-    let zero = Transport::ALL
-        .into_iter()
-        .flat_map(move |transport| codecs.map(|codec| Fixed::Zero { transport, codec }));
-    measures.chain(sums).chain(zero).map(named)
-}
-
-/// Every kernel over blocks: of every rule and option, and those that are the same for all.
-fn shaders() -> impl Iterator<Item = (String, Shader)> {
-    let of_rule = |rule: Box<dyn DynRule>| {
-        let kernels = kernels(rule.as_ref());
-        let link = move |kernel| {
-            let name = format!("{} {kernel:?}", label(rule.as_ref()));
-            let shader = rule_kernel(rule.as_ref(), kernel, &DEFAULTS).expect("linked");
-            (name, shader)
-        };
-        kernels.into_iter().map(link)
-    };
-    fixed_shaders().chain(variants().into_iter().flat_map(of_rule))
-}
-
-/// The kernels of two rules in every format: one without sums and one with.
-fn stored_shaders() -> impl Iterator<Item = (String, Shader)> {
-    let rules: [Box<dyn DynRule>; 2] = [Adam::default().into(), LAMB::default().into()];
-    rules.into_iter().flat_map(|rule| {
-        let kernels = stored_kernels(rule.as_ref());
-        let link = move |kernel| {
-            let name = format!("{} {kernel:?}", label(rule.as_ref()));
-            (name, rule_kernel(rule.as_ref(), kernel, &DEFAULTS).expect("linked"))
-        };
-        kernels.into_iter().map(link)
-    })
-}
+use wgpu_optim::{Adam, Format, Rounding, Storage};
 
 /// Parses and validates a shader, with its constants' values in place and without special
 /// capabilities, but for those that it has a native form for.
@@ -279,8 +131,8 @@ fn words_of_two_threads_are_changed_by_atomics_and_no_others() {
     let (rule, slots, extras) = (Adam::default(), Slots::One, Extras::default());
     let formats = Formats::of(&Storage::bf16(Rounding::Nearest), &rule);
     for transport in Transport::ALL {
-        let (shared, narrow) = (false, false);
-        let kernel = RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
+        let (sharing, narrow) = (Sharing::Apart, false);
+        let kernel = RuleKernel::Update { transport, slots, sharing, extras, formats, narrow };
         let text = rule_kernel(&rule, kernel, &DEFAULTS).expect("linked").text;
         let is_shared = transport == Transport::Shared;
         assert_eq!(text.contains("var<storage, read_write> params: array<atomic<u32>>"), is_shared);
@@ -299,7 +151,7 @@ fn adam_in_8_bits_with_statistics_fits_default_limits() {
     let kernel = RuleKernel::Update {
         transport: Transport::Vec4,
         slots: Slots::Many,
-        shared: false,
+        sharing: Sharing::Apart,
         extras,
         formats: Formats::of(&storage, &rule),
         narrow: false,

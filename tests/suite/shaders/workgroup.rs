@@ -1,6 +1,7 @@
 //! Workgroup memory is written before it is read, so that nobody has to zero it.
 
-use super::{module, shaders, small_shaders};
+use super::list::{shaders, small_shaders};
+use super::module;
 use naga::{
     Barrier, Binding, Block, BuiltIn, Expression, Function, GlobalVariable, Handle, Module,
     Statement, TypeInner,
