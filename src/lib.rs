@@ -201,8 +201,8 @@ pub use gpu::{Gpu, Place, Readback, Slice};
 pub use model::{Format, ParamId, ParamInfo, ParamKey, Rounding, Shape, Storage, Values, pattern};
 pub use ndarray;
 pub use rule::{
-    After, Before, DynRule, Fields, Hyperparameter, NoSums, Number, Pass, Real, Rule, StateInit,
-    Step, SumInit, SumKind,
+    After, Average, AverageKind, Before, Decay, DecayKind, DynRule, Fields, Hyperparameter,
+    Lookahead, Modifiers, NoSums, Number, Pass, Real, Rule, StateInit, Step, SumInit, SumKind,
 };
 #[doc(inline)]
 pub use rules::types::*;

@@ -211,7 +211,9 @@ impl Compiler {
             ((_, Some(error @ wgpu::Error::OutOfMemory { .. })), _) | ((_, Some(error)), None) => {
                 Err(told(&self.device, BUILDING, error))
             }
-            ((_, Some(error)), Some(rule)) => Err(explain(rule, &shader, &error.to_string(), None)),
+            ((_, Some(error)), Some(rule)) => {
+                Err(explain(rule.own(), &shader, &error.to_string(), None))
+            }
         }
     }
 
@@ -239,7 +241,7 @@ impl Compiler {
                     column: at.line_position as usize,
                     length: at.length as usize,
                 });
-                explain(rule, shader, &complaint.message, at)
+                explain(rule.own(), shader, &complaint.message, at)
             }
             _ => told(&self.device, BUILDING, error),
         })

@@ -198,9 +198,9 @@ impl Gpu {
                     }
                 }
             }
-            if rule.passes().contains(&Pass::Sum) {
+            for pass in rule.passes().into_iter().filter(|pass| *pass != Pass::Update) {
                 sums = true;
-                self.compiler.fixed(Fixed::AddUp(SumOf::Sums(rule.sums().len())))?;
+                self.compiler.fixed(Fixed::AddUp(SumOf::Sums(rule.sums_of(pass).len())))?;
             }
         }
         if control.decides() {
@@ -356,10 +356,6 @@ impl Variants<'_> {
         for transport in transports(&formats, caller, vec4) {
             for slots in Slots::ALL {
                 match pass {
-                    Pass::Sum => {
-                        let sum = RuleKernel::Sum { transport, slots, clamp, exchange, formats };
-                        kernels.push(sum);
-                    }
                     Pass::Update => {
                         // The arena has parameters and gradients in buffers of their own.
                         let shared = if caller { &[false, true][..] } else { &[false] };
@@ -374,6 +370,16 @@ impl Variants<'_> {
                                 narrow,
                             })
                         }));
+                    }
+                    pass => {
+                        kernels.push(RuleKernel::Sum {
+                            pass,
+                            transport,
+                            slots,
+                            clamp,
+                            exchange,
+                            formats,
+                        });
                     }
                 }
             }

@@ -15,7 +15,7 @@ use wgpu_optim::internals::{
     Codec, Extras, Fixed, Formats, Group, RuleKernel, Shader, SumOf, fixed, rule_kernel,
     storage_buffers,
 };
-use wgpu_optim::{Adam, DynRule, Format, LAMB, Rounding, Storage};
+use wgpu_optim::{Adam, DynRule, Format, LAMB, Pass, Rounding, Storage};
 
 /// Everything that an update may do beside updating, in every combination.
 fn extras() -> impl Iterator<Item = Extras> {
@@ -36,8 +36,13 @@ fn reached() -> impl Iterator<Item = (Transport, Slots)> {
     Transport::ALL.into_iter().flat_map(with)
 }
 
+/// The passes of a rule that add something up.
+fn sum_passes(rule: &dyn DynRule) -> impl Iterator<Item = Pass> {
+    rule.passes().into_iter().filter(|pass| *pass != Pass::Update)
+}
+
 /// Every kernel of a rule with all in f32.
-fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
+pub fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
     let formats = Formats::f32(rule.states().len());
     let mut kernels = Vec::new();
     for (transport, slots) in reached().filter(|(transport, _)| *transport != Transport::Shared) {
@@ -48,9 +53,10 @@ fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
                 |shared| RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
             kernels.extend([false, true].map(of));
         }
-        if !rule.sums().is_empty() {
+        for pass in sum_passes(rule) {
             for exchange in Exchange::ALL {
-                let of = |clamp| RuleKernel::Sum { transport, slots, clamp, exchange, formats };
+                let of =
+                    |clamp| RuleKernel::Sum { pass, transport, slots, clamp, exchange, formats };
                 kernels.extend([false, true].map(of));
             }
         }
@@ -82,7 +88,7 @@ fn storages() -> Vec<Storage> {
 }
 
 /// The kernels of a rule in every format, with all and with nothing beside.
-fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
+pub fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
     let slots = Slots::One;
     let statistics = Some(Exchange::Memory);
     let all = Extras { clamp: true, skip: true, zero_grad: true, statistics };
@@ -96,8 +102,8 @@ fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
                     RuleKernel::Update { transport, slots, shared, extras, formats, narrow };
                 kernels.push(update);
             }
-            if !rule.sums().is_empty() {
-                kernels.push(RuleKernel::Sum { transport, slots, clamp, exchange, formats });
+            for pass in sum_passes(rule) {
+                kernels.push(RuleKernel::Sum { pass, transport, slots, clamp, exchange, formats });
             }
         }
     }

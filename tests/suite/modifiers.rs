@@ -1,0 +1,5 @@
+//! Modifiers of any rule: masks, kinds of decay, clipping by tensor, bounds, averages.
+
+mod composition;
+mod golden;
+mod text;
