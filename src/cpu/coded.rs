@@ -142,7 +142,7 @@ impl<T: Real> Coded<'_, T> {
 }
 
 /// What a parameter stands for, with what is kept beside it.
-fn joined<T: Real>(formats: &Formats, param: T, kept: T) -> T {
+pub(super) fn joined<T: Real>(formats: &Formats, param: T, kept: T) -> T {
     let exact = formats.join(param.to_f64() as f32, kept.to_f64() as f32);
     // A master of the engine's own type may have more bits than an f32.
     let is_master = formats.keeping == Keeping::Master && exact == kept.to_f64() as f32;

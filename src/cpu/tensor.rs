@@ -1,6 +1,6 @@
 //! One parameter's arrays on the CPU, and a rule's passes over them.
 
-use crate::cpu::coded::{Coded, Storing, apart};
+use crate::cpu::coded::{Coded, Storing, apart, joined};
 use crate::cpu::stored::{Stored, View, ViewMut};
 use crate::model::Member;
 use crate::optimizer::Array;
@@ -53,6 +53,20 @@ impl<T: Real> Tensor<T> {
             (Array::Grad, _) => self.grad.set(values),
             (Array::State(state), _) => self.states[state].set(values),
         }
+    }
+
+    /// Exchanges the parameter and its average, which is the state of this index.
+    pub fn swap_average(&mut self, average: usize) {
+        let mut exact = self.param.values().to_vec();
+        if let Some(kept) = self.storing.formats.kept() {
+            let kept = self.states[kept].values();
+            for (p, &kept) in exact.iter_mut().zip(&kept) {
+                *p = joined(&self.storing.formats, *p, kept);
+            }
+        }
+        let values = self.states[average].values().to_vec();
+        self.states[average].set(&exact);
+        self.set(Array::Param, &values);
     }
 
     /// Zeroes the gradient.

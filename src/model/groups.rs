@@ -40,6 +40,8 @@ pub struct Model {
     latest_scalars: Option<((usize, u64), Vec<f64>)>,
     /// Whether loading a checkpoint failed half-way.
     pub(crate) is_torn: bool,
+    /// The parameters that hold their averages, while they do.
+    pub(crate) swapped: Option<Vec<usize>>,
 }
 
 impl Model {
@@ -158,6 +160,7 @@ impl Model {
                 remedy: "Load a checkpoint, or build another optimizer".into(),
             });
         }
+        self.check_swapped("for a step")?;
         let is_full = |count: &Count| count.takes_part() && count.steps >= MAX_STEPS;
         let Some(full) = self.counts.iter().position(is_full) else { return Ok(()) };
         let param = self.params.iter().position(|param| param.count == full);

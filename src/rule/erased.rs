@@ -119,8 +119,7 @@ impl dyn DynRule {
     /// The rule with its present numbers, without its modifiers, if it is of this type:
     /// `optimizer.rule(0)?.downcast_ref::<Adam>()`.
     pub fn downcast_ref<R: Rule>(&self) -> Option<&R> {
-        let rule: &dyn Any = self;
-        rule.downcast_ref()
+        self.as_any().downcast_ref()
     }
 }
 

@@ -113,6 +113,15 @@ pub enum Fixed {
         /// Whether parameters are rounded by chance.
         origins: bool,
     },
+    /// Exchanges parameters and their averages.
+    Swap {
+        /// How threads reach elements.
+        transport: Transport,
+        /// How elements are stored.
+        formats: Formats,
+        /// The average's index among the states.
+        average: usize,
+    },
     /// Zeroes gradients that no update reads.
     Zero {
         /// How threads reach elements.
@@ -404,6 +413,7 @@ pub fn fixed(kernel: Fixed) -> Shader {
         Fixed::Grow => grow(),
         Fixed::Table { tensors, origins } => table_writer(tensors, origins),
         Fixed::Zero { transport, codec } => zero(transport, codec),
+        Fixed::Swap { transport, formats, average } => swap(transport, &formats, average),
     }
     .link()
 }
@@ -433,6 +443,31 @@ fn zero(transport: Transport, codec: Codec) -> Kernel {
         table(transport),
         Binding::elements(Resource::Grads, Access::ReadWrite, "grads", (codec, transport)),
     ];
+    kernel
+}
+
+fn swap(transport: Transport, formats: &Formats, average: usize) -> Kernel {
+    let array = |resource, name: &str, codec| {
+        Binding::elements(resource, Access::ReadWrite, name, (codec, transport))
+    };
+    let mut kernel = flags_of(transport);
+    kernel.label = "the exchange of parameters and averages".into();
+    kernel.file = "swap";
+    let strided = transport == Transport::Scalar && !formats.has_halves();
+    kernel.flags.extend(strided.then_some("strided"));
+    kernel.bindings = vec![
+        table(transport),
+        array(Resource::Params, "params", formats.param),
+        array(Resource::State(average), "state_average", Codec::F32),
+    ];
+    if let (Some(keep), Some(kept), Some(name)) =
+        (codec::keep(formats), formats.kept(), formats.keeping.state())
+    {
+        kernel.flags.push("keeps");
+        kernel.texts.push(("keep", keep));
+        let codec = formats.states.as_slice()[kept];
+        kernel.bindings.push(array(Resource::State(kept), &format!("state_{name}"), codec));
+    }
     kernel
 }
 

@@ -37,6 +37,7 @@ sources!(
     "sum",
     "sum_grads",
     "sum_updates",
+    "swap",
     "table",
     "tree",
     "update",

@@ -2,4 +2,6 @@
 
 mod composition;
 mod golden;
+mod steps;
+mod swap;
 mod text;

@@ -15,7 +15,7 @@ use wgpu_optim::internals::{
     Codec, Extras, Fixed, Formats, Group, RuleKernel, Shader, SumOf, fixed, rule_kernel,
     storage_buffers,
 };
-use wgpu_optim::{Adam, DynRule, Format, LAMB, Pass, Rounding, Storage};
+use wgpu_optim::{Adam, Average, DynRule, Format, LAMB, Modifiers, Pass, Rounding, Storage};
 
 /// Everything that an update may do beside updating, in every combination.
 fn extras() -> impl Iterator<Item = Extras> {
@@ -116,6 +116,7 @@ fn named(kernel: Fixed) -> (String, Shader) {
         // A new one must be among the small shaders or those over blocks.
         Fixed::Measure { .. } | Fixed::AddUp(_) | Fixed::Gather => {}
         Fixed::Decide | Fixed::Grow | Fixed::Table { .. } | Fixed::Zero { .. } => {}
+        Fixed::Swap { .. } => {}
     }
     (format!("{kernel:?}"), fixed(kernel))
 }
@@ -141,7 +142,19 @@ fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
     let zero = Transport::ALL
         .into_iter()
         .flat_map(move |transport| codecs.map(|codec| Fixed::Zero { transport, codec }));
-    measures.chain(sums).chain(zero).map(named)
+    measures.chain(sums).chain(zero).chain(swaps([Storage::f32()])).map(named)
+}
+
+/// The exchange of parameters and averages of these storages.
+fn swaps(storages: impl IntoIterator<Item = Storage>) -> impl Iterator<Item = Fixed> {
+    let average = Average::ema(0.5);
+    let rule = Modifiers { average: Some(average), ..Modifiers::default() }.on(Adam::default());
+    let of = move |storage: Storage| {
+        let formats = Formats::of(&storage, rule.as_ref());
+        let average = rule.own().states().len();
+        Transport::ALL.map(|transport| Fixed::Swap { transport, formats, average })
+    };
+    storages.into_iter().flat_map(of)
 }
 
 /// Every kernel over blocks: of every rule and option, and those that are the same for all.
@@ -161,14 +174,15 @@ fn shaders() -> impl Iterator<Item = (String, Shader)> {
 /// The kernels of two rules in every format: one without sums and one with.
 fn stored_shaders() -> impl Iterator<Item = (String, Shader)> {
     let rules: [Box<dyn DynRule>; 2] = [Adam::default().into(), LAMB::default().into()];
-    rules.into_iter().flat_map(|rule| {
+    let swaps = swaps(storages().into_iter().step_by(4)).map(named);
+    swaps.chain(rules.into_iter().flat_map(|rule| {
         let kernels = stored_kernels(rule.as_ref());
         let link = move |kernel| {
             let name = format!("{} {kernel:?}", label(rule.as_ref()));
             (name, rule_kernel(rule.as_ref(), kernel, &DEFAULTS).expect("linked"))
         };
         kernels.into_iter().map(link)
-    })
+    }))
 }
 
 /// Parses and validates a shader, with its constants' values in place and without special

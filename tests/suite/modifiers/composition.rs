@@ -12,8 +12,7 @@ use crate::common::steps::Steps;
 use crate::golden::{F32_FACTOR, F32_FLOOR, larger};
 use wgpu_optim::optimizer::{Builder, Engine, Optimizer};
 use wgpu_optim::{
-    Adam, Average, AverageKind, Cpu, CpuOptimizer, DecayKind, DynRule, Gpu, LAMB, Modifiers, NAdam,
-    Real,
+    Adam, Average, AverageKind, CpuOptimizer, DecayKind, DynRule, Gpu, LAMB, Modifiers, NAdam, Real,
 };
 
 /// Odd lengths: one element, a part of a block, and more than one.

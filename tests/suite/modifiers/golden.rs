@@ -85,6 +85,12 @@ fn rule(name: &str, h: &Hyper) -> Box<dyn DynRule> {
             cautious.on(Lion { lr, betas: h.betas(), weight_decay, ..Default::default() })
         }
         "cautious_decay" => decays(h.decay(DecayKind::Decoupled).cautious()).on(h.adam()),
+        BURN => {
+            let betas = (h.number("b1"), h.number("b2"));
+            let adam =
+                Adam { lr: h.number("lr"), betas, eps: h.number("eps"), ..Default::default() };
+            decays(Decay::new(DecayKind::Decoupled, h.number("wd")).cautious()).on(adam)
+        }
         "ema" => averages(AverageKind::EmaOfCopy { decay: h.number("decay") }).on(h.base()),
         "ema_warmup" => averages(AverageKind::EmaWarmUp { decay: h.number("decay") }).on(h.base()),
         "lookahead" => {
@@ -105,6 +111,11 @@ const CASES: [&str; 8] = [
     "ema_warmup",
     "lookahead",
 ];
+
+/// Burn's AdamW, which computes its coefficients in f32,
+const BURN: &str = "burn_cautious_decay";
+/// and so is off the exact run by as much.
+const BURN_TOLERANCE: f64 = 1e-5;
 
 /// What a case keeps of the parameter: its name here, and in the file.
 fn kept(name: &str) -> Option<[&'static str; 2]> {
@@ -247,5 +258,22 @@ fn the_gpu_follows_every_case() {
             let off = error(&case, &array(&run, 1), exact);
             assert!(off <= allowed, "{} {state}: off by {off:e}, may be {allowed:e}", case.name);
         }
+    }
+}
+
+/// Burn asks whether p and the first moment are both at least 0, or both below: an element below 0
+/// whose moment is 0 does not decay there. All others do as here.
+#[test]
+fn burn_decays_alike_but_where_nothing_moves() {
+    let case = load(BURN);
+    let run = follow::<Cpu<f64>>(&case, read_cpu);
+    let found = array(&run, 0);
+    for (element, &p) in case.param0.iter().enumerate() {
+        let column = |params: &[Vec<f64>]| params.iter().map(|p| vec![p[element]]).collect();
+        let (own, theirs): (Vec<_>, Vec<_>) = (column(&found), column(&case.params_f64));
+        let of_element = Case { param0: vec![p], rule: case.rule.boxed(), ..load(BURN) };
+        let off = error(&of_element, &own, &theirs);
+        let is_still = p < 0.0 && case.grads[0][element] == 0.0;
+        assert_eq!(off > BURN_TOLERANCE, is_still, "element {element}: off by {off:e}");
     }
 }
