@@ -158,6 +158,41 @@
 //! value. What is not asked for is in no kernel. Clipping by value, averaging and zeroing take no
 //! dispatch; what needs to know all gradients takes one more read of them and two small dispatches.
 //!
+//! # Modifiers
+//!
+//! What methods of training combine with a rule is plain data that any rule takes, your own too:
+//! kinds of weight decay, cautious masks, clipping of a tensor's update or gradient, bounds, an
+//! average of the weights, a slow copy (Lookahead). [`Modifiers`] has the formulas.
+//!
+//! ```no_run
+//! # fn evaluate(_: &mut wgpu_optim::wgpu::CommandEncoder) {}
+//! # fn example(device: &wgpu_optim::wgpu::Device, queue: &wgpu_optim::wgpu::Queue)
+//! #     -> Result<(), wgpu_optim::Error> {
+//! use wgpu_optim::{AdamW, Average, Modifiers, Optimizer};
+//!
+//! let modifiers = Modifiers {
+//!     cautious: true,
+//!     average: Some(Average::ema(0.999)),
+//!     ..Default::default()
+//! };
+//! let mut optimizer = Optimizer::builder()
+//!     .group(modifiers.on(AdamW::default()), [("w", 4096), ("b", 64)])
+//!     .build(device, queue)?;
+//!
+//! let mut encoder = device.create_command_encoder(&Default::default());
+//! optimizer.swap_average(&mut encoder)?; // the parameters' buffers hold the averages,
+//! evaluate(&mut encoder);
+//! optimizer.swap_average(&mut encoder)?; // and the parameters again
+//! queue.submit([encoder.finish()]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! They are in the rule's own kernel, and what is not asked for is in none. An average or a slow
+//! copy is a state, `average` or `slow`: it is read, saved and resumed like the rule's own, and
+//! costs 8 bytes an element of a step. Masks and clipping by tensor go over the tensor once more,
+//! as rules with sums do.
+//!
 //! # Schedules
 //!
 //! [`schedule`] has learning-rate schedules as functions of the step, to be composed and saved:
@@ -201,8 +236,8 @@ pub use gpu::{Gpu, Place, Readback, Slice};
 pub use model::{Format, ParamId, ParamInfo, ParamKey, Rounding, Shape, Storage, Values, pattern};
 pub use ndarray;
 pub use rule::{
-    After, Before, DynRule, Fields, Hyperparameter, NoSums, Number, Pass, Real, Rule, StateInit,
-    Step, SumInit, SumKind,
+    After, Average, AverageKind, Before, Decay, DecayKind, DynRule, Fields, Hyperparameter,
+    Lookahead, Modifiers, NoSums, Number, Pass, Real, Rule, StateInit, Step, SumInit, SumKind,
 };
 #[doc(inline)]
 pub use rules::types::*;

@@ -65,7 +65,7 @@ fn filled(bench: &Bench, shape: &Shape, name: &str) -> Optimizer {
 }
 
 /// Bytes that a step reads and writes: everything held is read, and all but the gradient written.
-fn moved(optimizer: &Optimizer) -> usize {
+pub fn moved(optimizer: &Optimizer) -> usize {
     let grad: u64 = optimizer.grad("0").expect("there").iter().map(|slice| slice.size()).sum();
     (2 * optimizer.bytes_held() - grad) as usize
 }

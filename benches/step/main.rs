@@ -24,6 +24,7 @@ mod formats;
 mod growth;
 mod host;
 mod many;
+mod modifiers;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     bench.part("many tensors", 1.0, against::many_tensors);
     bench.part("around the step", 1.0, control::control);
     bench.part("formats", 1.0, formats::formats);
+    bench.part("modifiers", 1.0, modifiers::modified);
     bench.part("recording", 1.0, host::record);
     bench.part("checkpoints", 1.0, checkpoints::checkpoints);
     bench.part("very many tensors", 1.0, many::many);

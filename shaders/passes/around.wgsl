@@ -1,5 +1,8 @@
 // What happens around every rule: to the gradient before it, to the parameter after it, and which
 // coefficients it gets. The twin is src/rule/around.rs.
+// #if numbers
+// #import modify
+// #end
 
 // Around<T> in src/rule/around.rs.
 struct Around {
@@ -13,6 +16,9 @@ struct Around {
 struct Slot {
     around: Around,
     @align(16) rule: Coeffs, // as uniform buffers want structs
+    // #if numbers
+    @align(16) numbers: Numbers,
+    // #end
 }
 
 fn slot_of(row: vec4<u32>) -> Slot {

@@ -20,7 +20,12 @@ fn part_sum(block: u32, thread: u32) -> Summand {
     // #else
     let p = load_params(row.x + at);
     // #end
+    // #if clip_grad_tensor
+    let loaded = grad_scale(slot.numbers, block) * load_grads(row.y + at);
+    let g = gradient(slot.around, p, loaded);
+    // #else
     let g = gradient(slot.around, p, load_grads(row.y + at));
+    // #end
     var state = load_state(row.z + at);
     return rule_summand(summands(slot.rule, p, g, &state), live);
 }

@@ -3,6 +3,9 @@
 // #import around
 // #import rule
 // #import states
+// #if modified
+// #import modify
+// #end
 // #if keeps
 // #import keep
 // #end
@@ -35,14 +38,29 @@ fn update_thread(block: u32, thread: u32) -> Updated {
     // #else
     let old = load_params(row.x + at);
     // #end
+    // #if modified
+    // #if clip_grad_tensor
+    let loaded = grad_scale(slot.numbers, block) * load_grads(row.y + at);
+    // #else
+    let loaded = load_grads(row.y + at);
+    // #end
+    let g = gradient(slot.around, old, loaded);
+    // #else
     let g = gradient(slot.around, old, load_grads(row.y + at));
+    // #end
     var state = load_state(row.z + at);
     // #if sums
     let coeffs = tensor_coeffs(slot.rule, block);
     // #else
     let coeffs = slot.rule;
     // #end
+    // #if modified
+    let updated = update(coeffs, old, g, &state);
+    let modified = modified(slot, old, loaded, updated, block, row.z + at);
+    let after = modified.param;
+    // #else
     let after = finished(slot.around, old, update(coeffs, old, g, &state));
+    // #end
     // #if skip
     let skipped = verdict.skip != 0u;
     // #else
@@ -69,6 +87,12 @@ fn update_thread(block: u32, thread: u32) -> Updated {
             store_state(row.z + at, live, state, scales);
             // #else
             store_state(row.z + at, live, state);
+            // #end
+            // #if average
+            store_state_average(row.z + at, live, modified.average);
+            // #end
+            // #if lookahead
+            store_state_slow(row.z + at, live, modified.slow);
             // #end
             // #if chance
             store_by_chance(row, at, live, kept, random);

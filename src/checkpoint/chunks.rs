@@ -124,6 +124,7 @@ impl<'a, E: Engine> Chunks<'a, E> {
         match &mut self.stage {
             Stage::Done => Ok(Next::End),
             Stage::Head { .. } => {
+                model.check_swapped("to be saved")?;
                 Ok(Next::Fetch(0..0, self.optimizer.engine.fetch(model, &[], true)?))
             }
             Stage::Body(body) => {

@@ -59,6 +59,7 @@ fn hyperparameters(rule: &dyn DynRule) -> BTreeMap<String, HyperparameterValue> 
     let value = |hyperparameter: Hyperparameter<'_>| match hyperparameter {
         Hyperparameter::Flag(flag) => HyperparameterValue::Flag(*flag),
         Hyperparameter::Number(number) => HyperparameterValue::Number(*number),
+        Hyperparameter::Count(count) => HyperparameterValue::Number(*count as f64),
         Hyperparameter::Pair(pair) => HyperparameterValue::Pair([pair.0, pair.1]),
         Hyperparameter::Triple((a, b, c)) => HyperparameterValue::Triple([*a, *b, *c]),
     };

@@ -154,6 +154,7 @@ impl<'a, E: Engine> Load<'a, E> {
 
     fn from(self, reader: &mut dyn ReadSeek, name: String) -> Result<Loaded, Error> {
         let Self { optimizer, options, rename, mut progress } = self;
+        optimizer.model.check_swapped("to be replaced by loaded ones")?;
         let rename =
             |name: &str| rename.as_ref().map_or_else(|| name.into(), |rename| rename(name));
         let mut input = Input::new(reader, name)?;

@@ -93,6 +93,12 @@ fn set(rule: &mut dyn DynRule, name: &str, value: HyperparameterValue) -> Result
             **own = value;
             return Ok(());
         }
+        (Hyperparameter::Count(own), HyperparameterValue::Number(value))
+            if value >= 0.0 && value == value.trunc() =>
+        {
+            **own = value as u64;
+            return Ok(());
+        }
         (Hyperparameter::Pair(own), HyperparameterValue::Pair([first, second])) => {
             **own = (first, second);
             return Ok(());
@@ -106,6 +112,7 @@ fn set(rule: &mut dyn DynRule, name: &str, value: HyperparameterValue) -> Result
             return Ok(());
         }
         (Hyperparameter::Number(_), _) => "a number",
+        (Hyperparameter::Count(_), _) => "a whole number of at least 0",
         (Hyperparameter::Pair(_), _) => "two numbers",
         (Hyperparameter::Triple(_), _) => "three numbers",
         (Hyperparameter::Flag(_), _) => "true or false",

@@ -54,11 +54,29 @@ impl<E: Engine> Writes<'_, E> {
                 }
                 None => {
                     lacks(&self.optimizer.model, self.options, self.param, state.name, draft);
-                    self.push(array, From::Number(first(index)), draft);
+                    let is_copy = (rule.own().states().len()..rule.states().len()).contains(&index);
+                    match is_copy {
+                        true => self.copy_of_param(array, state.name, draft),
+                        false => self.push(array, From::Number(first(index)), draft),
+                    }
                 }
             }
         }
         self.unknown_states(keeps_alike, draft);
+    }
+
+    /// Starts an average or a slow copy, which the file lacks, at the file's parameter.
+    fn copy_of_param(&self, array: Array, name: &str, draft: &mut Draft) {
+        let Some(found) = self.found.param.filter(|_| !self.options.without_params) else {
+            return draft.problems.push(Error::parameter(
+                self.name(),
+                format!("its `{name}`, or its elements to start that from"),
+                "a file that lacks both, or of which parameters are not loaded",
+                "Load parameters too, or build the optimizer without the modifier",
+            ));
+        };
+        let kept = self.snapshot().and_then(|snapshot| self.kept(snapshot));
+        self.push(array, From::Values(self.values(Array::Param, found, kept)), draft);
     }
 
     /// What each state is before the first step, by the rule as it will be.

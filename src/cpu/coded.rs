@@ -5,7 +5,7 @@ use crate::cpu::stored::{Memory, View, ViewMut};
 use crate::layout::formats::noise::noise;
 use crate::layout::geometry::BLOCK;
 use crate::model::{Formats, Keeping};
-use crate::rule::{Around, DynRule, Fields, MAX_SUMS, Real, Run};
+use crate::rule::{Around, DynRule, Fields, MAX_SUMS, Pass, Real, Run};
 
 /// Elements decoded at once, whole blocks: few enough to stay in the first caches.
 const TILE: usize = 4 * BLOCK as usize;
@@ -68,7 +68,12 @@ impl<T: Real> Coded<'_, T> {
         }
     }
 
-    pub fn sums(&self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) -> [f64; MAX_SUMS] {
+    pub fn sums(
+        &self,
+        (rule, pass): (&dyn DynRule, Pass),
+        coeffs: &[f64],
+        scaling: [f64; 2],
+    ) -> [f64; MAX_SUMS] {
         let mut tile = Tile::new(self.len, self.states.len());
         let mut sums = [0.0; MAX_SUMS];
         for at in (0..self.len).step_by(TILE) {
@@ -77,13 +82,13 @@ impl<T: Real> Coded<'_, T> {
             let states: Vec<&[T]> = used.map(Vec::as_slice).collect();
             let (params, grads) = (&tile.params[..], &tile.grads[..]);
             let view = crate::rule::View { params, grads, states: &states };
-            let more = rule.sum_run(coeffs, scaling, T::any_view(view));
+            let more = rule.sum_run_of(pass, coeffs, scaling, T::any_view(view));
             sums = std::array::from_fn(|k| sums[k] + more[k]);
         }
         sums
     }
 
-    /// How many of the states are the rule's.
+    /// How many of the states are the rule's, with what modifiers keep.
     fn used(&self) -> usize {
         self.storing.formats.kept().unwrap_or(self.states.len())
     }
@@ -137,7 +142,7 @@ impl<T: Real> Coded<'_, T> {
 }
 
 /// What a parameter stands for, with what is kept beside it.
-fn joined<T: Real>(formats: &Formats, param: T, kept: T) -> T {
+pub(super) fn joined<T: Real>(formats: &Formats, param: T, kept: T) -> T {
     let exact = formats.join(param.to_f64() as f32, kept.to_f64() as f32);
     // A master of the engine's own type may have more bits than an f32.
     let is_master = formats.keeping == Keeping::Master && exact == kept.to_f64() as f32;

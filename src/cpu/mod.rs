@@ -184,6 +184,24 @@ impl<T: Real> Optimizer<Cpu<T>> {
         self.engine.tensors.iter_mut().for_each(Tensor::zero_grad);
     }
 
+    /// Exchanges parameters and their averages ([`Modifiers::average`](crate::Modifiers)), as for an
+    /// evaluation, and at the second call back. Meanwhile steps, saving and loading are refused.
+    /// Parameters without an average, and those that took no step yet, stay.
+    ///
+    /// # Errors
+    /// No group has an average; or a parameter of 16 bits has no master, so that it could not be
+    /// exchanged back.
+    pub fn swap_average(&mut self) -> Result<(), Error> {
+        let params = self.model.to_swap()?;
+        for &param in &params {
+            if let Some(average) = self.model.average_of(param) {
+                self.engine.tensors[param].swap_average(average);
+            }
+        }
+        self.model.set_swapped(params);
+        Ok(())
+    }
+
     /// The loss scale.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! One parameter's arrays on the CPU, and a rule's passes over them.
 
-use crate::cpu::coded::{Coded, Storing, apart};
+use crate::cpu::coded::{Coded, Storing, apart, joined};
 use crate::cpu::stored::{Stored, View, ViewMut};
 use crate::model::Member;
 use crate::optimizer::Array;
-use crate::rule::{DynRule, MAX_SUMS, Real, Run, SumKind};
+use crate::rule::{DynRule, MAX_SUMS, Pass, Real, Run, SumKind};
 use std::borrow::Cow;
 
 /// A parameter's arrays.
@@ -55,6 +55,20 @@ impl<T: Real> Tensor<T> {
         }
     }
 
+    /// Exchanges the parameter and its average, which is the state of this index.
+    pub fn swap_average(&mut self, average: usize) {
+        let mut exact = self.param.values().to_vec();
+        if let Some(kept) = self.storing.formats.kept() {
+            let kept = self.states[kept].values();
+            for (p, &kept) in exact.iter_mut().zip(&kept) {
+                *p = joined(&self.storing.formats, *p, kept);
+            }
+        }
+        let values = self.states[average].values().to_vec();
+        self.states[average].set(&exact);
+        self.set(Array::Param, &values);
+    }
+
     /// Zeroes the gradient.
     pub fn zero_grad(&mut self) {
         match &mut self.grad {
@@ -65,8 +79,8 @@ impl<T: Real> Tensor<T> {
 
     /// One step, on this thread.
     pub fn step(&mut self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) {
-        let coeffs = own_coeffs(rule, coeffs, |coeffs| {
-            let sums = self.chunks().map(|chunk| chunk.sums(rule, coeffs, scaling));
+        let coeffs = own_coeffs(rule, coeffs, |pass, coeffs| {
+            let sums = self.chunks().map(|chunk| chunk.sums((rule, pass), coeffs, scaling));
             sums.fold(Sums::default(), plus)
         });
         self.chunks().for_each(|chunk| chunk.update(rule, &coeffs, scaling));
@@ -76,9 +90,10 @@ impl<T: Real> Tensor<T> {
     #[cfg(feature = "rayon")]
     pub fn par_step(&mut self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) {
         use rayon::prelude::*;
-        let coeffs = own_coeffs(rule, coeffs, |coeffs| {
+        let coeffs = own_coeffs(rule, coeffs, |pass, coeffs| {
             let chunks: Vec<_> = self.chunks().collect();
-            let sums = chunks.into_par_iter().map(|chunk| chunk.sums(rule, coeffs, scaling));
+            let sums =
+                chunks.into_par_iter().map(|chunk| chunk.sums((rule, pass), coeffs, scaling));
             sums.collect::<Vec<_>>().into_iter().fold(Sums::default(), plus)
         });
         let chunks: Vec<_> = self.chunks().collect();
@@ -99,25 +114,24 @@ impl<T: Real> Tensor<T> {
     }
 }
 
-/// A tensor's coefficients: the group's, or what the rule makes of them and the tensor's sums.
+/// A tensor's coefficients: the group's, or what the rule makes of them and the tensor's sums, pass
+/// by pass.
 fn own_coeffs<'a>(
     rule: &dyn DynRule,
     coeffs: &'a [f64],
-    sums: impl FnOnce(&[f64]) -> Sums,
+    mut sums: impl FnMut(Pass, &[f64]) -> Sums,
 ) -> Cow<'a, [f64]> {
-    let kinds = rule.sums();
-    if kinds.is_empty() {
-        return Cow::Borrowed(coeffs);
-    }
-    let mut sums = sums(coeffs);
-    for (sum, of) in sums.iter_mut().zip(kinds) {
-        if of.kind == SumKind::Norm {
-            *sum = sum.sqrt();
+    let mut own = Cow::Borrowed(coeffs);
+    for pass in rule.passes().into_iter().filter(|pass| *pass != Pass::Update) {
+        let mut sums = sums(pass, &own);
+        for (sum, of) in sums.iter_mut().zip(rule.sums_of(pass)) {
+            if of.kind == SumKind::Norm {
+                *sum = sum.sqrt();
+            }
         }
+        rule.with_sums_of(pass, own.to_mut(), &sums);
     }
-    let mut own = coeffs.to_vec();
-    rule.with_sums(&mut own, &sums);
-    Cow::Owned(own)
+    own
 }
 
 fn plus(a: Sums, b: Sums) -> Sums {
@@ -161,14 +175,14 @@ impl<'a, T: Real> Chunk<'a, T> {
         }
     }
 
-    fn sums(&self, rule: &dyn DynRule, coeffs: &[f64], scaling: [f64; 2]) -> Sums {
+    fn sums(&self, (rule, pass): (&dyn DynRule, Pass), coeffs: &[f64], scaling: [f64; 2]) -> Sums {
         match self {
             Self::Plain(params, grads, states) => {
                 let states: Vec<&[T]> = states.iter().map(|state| &**state).collect();
                 let view = crate::rule::View { params, grads, states: &states };
-                rule.sum_run(coeffs, scaling, T::any_view(view))
+                rule.sum_run_of(pass, coeffs, scaling, T::any_view(view))
             }
-            Self::Coded(chunk) => chunk.sums(rule, coeffs, scaling),
+            Self::Coded(chunk) => chunk.sums((rule, pass), coeffs, scaling),
         }
     }
 }

@@ -108,7 +108,7 @@ impl Inputs<'_> {
         scratch: &mut Scratch,
     ) -> Result<Commands, Error> {
         let passes = |kernel| self.rule(kernel).passes();
-        let sums = |kernel: usize| passes(kernel).contains(&Pass::Sum);
+        let sums = |kernel: usize| passes(kernel).iter().any(|pass| *pass != Pass::Update);
         let decides = self.decision.is_some();
         // By kernels and classes, whatever is frozen or in another part: by what there was at
         // `build` it was chosen what writes the tables, and compiled.
@@ -238,19 +238,19 @@ impl CommandBuilder<'_> {
         let transport = self.compiler.best(dispatch.transport);
         let (exchange, formats) = (self.compiler.exchange, dispatch.formats);
         let sums = match pass {
-            Pass::Sum => Some(Summed::Rule(kernel)),
             Pass::Update => control.statistics.then_some(Summed::Changes),
+            pass => Some(Summed::Rule(kernel, pass)),
         };
         sums.map_or(Ok(()), |summed| self.make_sums(summed))?;
         let of_rule = match pass {
-            Pass::Sum => {
-                let clamp = control.clip_value.is_some();
-                RuleKernel::Sum { transport, slots, clamp, exchange, formats }
-            }
             Pass::Update => {
                 let (sharing, extras) = (dispatch.sharing(), Extras::of(control, exchange));
                 let narrow = dispatch.narrow && sums.is_none();
                 RuleKernel::Update { transport, slots, sharing, extras, formats, narrow }
+            }
+            pass => {
+                let clamp = control.clip_value.is_some();
+                RuleKernel::Sum { pass, transport, slots, clamp, exchange, formats }
             }
         };
         let key = self.compiler.rule(kernel, of_rule, self.inputs.rule(kernel))?;
@@ -258,13 +258,14 @@ impl CommandBuilder<'_> {
         if let Some(summed) = sums {
             operands.push((Resource::Partials, self.partials(summed)?));
         }
-        if let (Pass::Update, Some(sums)) = (pass, self.sums.get(&Summed::Rule(kernel))) {
-            operands.push((Resource::Totals, sums.totals()?.as_entire_buffer_binding()));
+        for before in self.inputs.rule(kernel).passes().into_iter().take_while(|of| *of != pass) {
+            let totals = self.sums(Summed::Rule(kernel, before))?.totals()?;
+            operands.push((Resource::Totals(before), totals.as_entire_buffer_binding()));
         }
         let page = Bound::Page(pages.first_page(kernel) + dispatch.page);
         let exchange = match pass {
-            Pass::Sum => exchange,
             Pass::Update => update_exchange(&formats, exchange),
+            _ => exchange,
         };
         let threads = match (sums, dispatch.narrow) {
             (Some(_), _) => exchange.threads_to_sum(),
@@ -321,9 +322,9 @@ impl CommandBuilder<'_> {
         }
         let (name, of) = match summed {
             Summed::Measures => ("measures".into(), SumOf::Measures),
-            Summed::Rule(kernel) => {
-                let sums = self.inputs.rule(kernel).sums().len();
-                (format!("sums {kernel}"), SumOf::Sums(sums))
+            Summed::Rule(kernel, pass) => {
+                let sums = self.inputs.rule(kernel).sums_of(pass).len();
+                (format!("{pass:?} {kernel}"), SumOf::Sums(sums))
             }
             Summed::Changes => ("changes".into(), SumOf::Sums(CHANGED_SUMS)),
         };

@@ -8,7 +8,7 @@ use crate::gpu::ring::Slot;
 use crate::gpu::uploads::{Bound, Uploads};
 use crate::layout::geometry::{Exchange, MIN_SUBGROUP, Transport};
 use crate::layout::limits::{Limits, need};
-use crate::model::Codec;
+use crate::model::{Codec, Formats};
 use crate::rule::DynRule;
 use crate::shader::{
     Binding, Fixed, Group, Location, Resource, RuleKernel, Shader, explain, fixed, in_group,
@@ -43,6 +43,15 @@ impl Recorded {
         if !(same_pipeline && same_bound) {
             uploads.bind(pass, self.bound, slot);
         }
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+}
+
+impl Recorded {
+    /// Records a dispatch that binds nothing of an upload.
+    pub fn record_alone(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
 }
@@ -132,6 +141,11 @@ impl Compiler {
     /// The kernel that zeroes gradients.
     pub fn zero(&self, transport: Transport, codec: Codec) -> Fixed {
         Fixed::Zero { transport: self.best(transport), codec }
+    }
+
+    /// The kernel that exchanges parameters and averages, which are the states of this index.
+    pub fn swap(&self, transport: Transport, formats: Formats, average: usize) -> Fixed {
+        Fixed::Swap { transport: self.best(transport), formats, average }
     }
 
     /// Compiles a kernel of a rule, unless it is compiled already.
@@ -246,7 +260,9 @@ impl Compiler {
             ((_, Some(error @ wgpu::Error::OutOfMemory { .. })), _) | ((_, Some(error)), None) => {
                 Err(told(&self.device, BUILDING, error))
             }
-            ((_, Some(error)), Some(rule)) => Err(explain(rule, &shader, &error.to_string(), None)),
+            ((_, Some(error)), Some(rule)) => {
+                Err(explain(rule.own(), &shader, &error.to_string(), None))
+            }
         }
     }
 
@@ -290,7 +306,7 @@ pub(super) fn mistake(
         column: at.line_position as usize,
         length: at.length as usize,
     });
-    Some(explain(rule, shader, &complaint.message, at))
+    Some(explain(rule.own(), shader, &complaint.message, at))
 }
 
 impl From<&wgpu::Limits> for Limits {

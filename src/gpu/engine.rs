@@ -198,9 +198,9 @@ impl Gpu {
                     }
                 }
             }
-            if rule.passes().contains(&Pass::Sum) {
+            for pass in rule.passes().into_iter().filter(|pass| *pass != Pass::Update) {
                 sums = true;
-                self.compiler.fixed(Fixed::AddUp(SumOf::Sums(rule.sums().len())))?;
+                self.compiler.fixed(Fixed::AddUp(SumOf::Sums(rule.sums_of(pass).len())))?;
             }
         }
         if control.decides() {
@@ -212,8 +212,16 @@ impl Gpu {
             self.compiler.fixed(Fixed::AddUp(SumOf::Measures))?;
             self.compiler.fixed(Fixed::AddUp(SumOf::Sums(CHANGED_SUMS)))?;
         }
-        for (_, Class { formats, .. }) in self.kernels.classes() {
+        let mut averages = false;
+        for (kernel, Class { formats, .. }) in self.kernels.classes() {
+            let rule = self.kernels.rule(model, kernel);
+            let average = rule.modifiers().and_then(|of| of.average).map(|_| rule.own().states());
+            averages |= average.is_some();
             for transport in transports(&formats, caller, vec4) {
+                if let Some(states) = &average {
+                    let swap = self.compiler.swap(transport, formats, states.len());
+                    self.compiler.fixed(swap)?;
+                }
                 if control.decides() {
                     self.compiler.fixed(self.compiler.measure(transport, formats.grad))?;
                 }
@@ -225,7 +233,7 @@ impl Gpu {
         if least_blocks > MOST_BY_HOST {
             let origins = self.kernels.classes().any(|(_, class)| class.formats.by_chance());
             self.compiler.fixed(Fixed::Table { tensors: sums, origins })?;
-            if control.zero_grad {
+            if control.zero_grad || averages {
                 self.compiler.fixed(Fixed::Table { tensors: false, origins: false })?;
             }
         }
@@ -364,10 +372,6 @@ impl Variants<'_> {
         for transport in transports(&formats, caller, vec4) {
             for slots in Slots::ALL {
                 match pass {
-                    Pass::Sum => {
-                        let sum = RuleKernel::Sum { transport, slots, clamp, exchange, formats };
-                        kernels.push(sum);
-                    }
                     Pass::Update => {
                         let narrow = if narrow { &[false, true][..] } else { &[false] };
                         kernels.extend(self.sharings(transport).flat_map(|sharing| {
@@ -380,6 +384,16 @@ impl Variants<'_> {
                                 narrow,
                             })
                         }));
+                    }
+                    pass => {
+                        kernels.push(RuleKernel::Sum {
+                            pass,
+                            transport,
+                            slots,
+                            clamp,
+                            exchange,
+                            formats,
+                        });
                     }
                 }
             }

@@ -23,6 +23,7 @@ mod readback;
 mod ring;
 mod scratch;
 mod step;
+mod swap;
 mod tables;
 mod transfer;
 mod uploads;

@@ -82,11 +82,13 @@ pub(crate) struct KernelPages {
     pub count: usize,
 }
 
-/// Bytes of one slot: f32 each, what happens around every rule and then the rule's own, both
-/// padded.
+/// Bytes of one slot: f32 each, what happens around every rule, the rule's own and those of
+/// modifiers, each padded.
 pub(crate) fn slot_bytes(rule: &dyn DynRule) -> u64 {
     let padded = |count: usize| (4 * count as u64).next_multiple_of(UNIFORM_ALIGNMENT);
-    padded(Around::<f64>::NAMES.len()) + padded(rule.coeff_names().len())
+    padded(Around::<f64>::NAMES.len())
+        + padded(rule.coeff_names().len())
+        + padded(rule.modifier_coeffs().len())
 }
 
 /// Refuses a device whose uniform bindings are too small for a rule's coefficients.

@@ -9,8 +9,8 @@ use std::ops::Range;
 pub enum Summed {
     /// Measures of gradients, as they arrived.
     Measures,
-    /// The sums that the rule of a kernel declares.
-    Rule(usize),
+    /// What a pass of the rule of a kernel adds up.
+    Rule(usize, Pass),
     /// Squares of the parameters and of what the step changed them by.
     Changes,
 }
@@ -74,8 +74,8 @@ pub fn phases(
         first = range.end;
         for pass in passes(kernel) {
             phases.push(Work::Pass(pass), range.clone());
-            if pass == Pass::Sum {
-                phases.add_up(Summed::Rule(kernel));
+            if pass != Pass::Update {
+                phases.add_up(Summed::Rule(kernel, pass));
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::model::counts::{Count, MAX_STEPS};
 use crate::model::names::{Names, ParamId, ParamKey};
 use crate::model::param::{Param, ParamInfo, Shape};
 use crate::model::storage::Formats;
-use crate::rule::DynRule;
+use crate::rule::{DynRule, Modifiers, with_modifiers_of};
 
 /// Parameters that share a rule's hyperparameters.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Model {
     latest_scalars: Option<((usize, u64), Vec<f64>)>,
     /// Whether loading a checkpoint failed half-way.
     pub(crate) is_torn: bool,
+    /// The parameters that hold their averages, while they do.
+    pub(crate) swapped: Option<Vec<usize>>,
 }
 
 impl Model {
@@ -158,6 +160,7 @@ impl Model {
                 remedy: "Load a checkpoint, or build another optimizer".into(),
             });
         }
+        self.check_swapped("for a step")?;
         let is_full = |count: &Count| count.takes_part() && count.steps >= MAX_STEPS;
         let Some(full) = self.counts.iter().position(is_full) else { return Ok(()) };
         let param = self.params.iter().position(|param| param.count == full);
@@ -371,12 +374,23 @@ impl Model {
         Ok(())
     }
 
+    /// Replaces the numbers of a group's modifiers.
+    pub(crate) fn set_modifiers(
+        &mut self,
+        group: usize,
+        modifiers: Modifiers,
+    ) -> Result<(), Error> {
+        let rule = modifiers.on(self.get(group)?.rule.boxed());
+        self.set_rule(group, rule)
+    }
+
     /// A rule that may take the place of a group's.
     pub(crate) fn checked_rule(
         &self,
         group: usize,
-        mut rule: Box<dyn DynRule>,
+        rule: Box<dyn DynRule>,
     ) -> Result<Box<dyn DynRule>, Error> {
+        let mut rule = with_modifiers_of(rule, self.get(group)?.rule.as_ref());
         rule.keep_options(self.get(group)?.rule.as_ref());
         let old = kernel(self.get(group)?.rule.as_ref());
         let new = kernel(rule.as_ref());

@@ -7,6 +7,7 @@ mod names;
 mod param;
 pub mod pattern;
 mod storage;
+mod swapped;
 mod values;
 
 pub(crate) use counts::{Count, MAX_STEPS, Origin};

@@ -2,7 +2,7 @@
 //! to for a rule.
 
 use crate::error::Error;
-use crate::rule::{DynRule, StateInit};
+use crate::rule::{DynRule, MAX_KEPT, MAX_STATES, StateInit};
 
 /// How the elements of an array are stored. All arithmetic is in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,7 +131,7 @@ impl Storage {
         Self { grad: format, ..self }
     }
 
-    /// The format of all states.
+    /// The format of all of a rule's states. What modifiers keep stays f32.
     #[must_use]
     pub fn states(mut self, format: Format) -> Self {
         self.states.push((None, format));
@@ -174,7 +174,7 @@ impl Storage {
             let expected = "a rounding that the parameter's format has";
             return refuse(expected, found, self.rounding.remedy());
         }
-        let used = rule.states();
+        let used = rule.own().states();
         let known = |state: &str| used.iter().any(|used| used.name == state);
         let names = self.states.iter().filter_map(|(name, _)| name.as_deref());
         if let Some(unknown) = { names }.find(|state| !known(state)) {
@@ -193,6 +193,8 @@ impl Storage {
         };
         let mut states = ArrayCodecs::default();
         used.iter().for_each(|state| states.push(codec(state.name)));
+        // What modifiers keep is f32.
+        rule.states().iter().skip(used.len()).for_each(|_| states.push(Codec::F32));
         if let Some((_, codec)) = self.rounding.extra(self.param) {
             states.push(codec);
         }
@@ -348,9 +350,9 @@ impl Keeping {
     }
 }
 
-/// The most arrays beside parameter and gradient: a rule's states, and what is kept of a 16-bit
-/// parameter.
-const MAX_ARRAYS: usize = crate::rule::MAX_STATES + 1;
+/// The most arrays beside parameter and gradient: a rule's states, what modifiers keep, and what is
+/// kept of a 16-bit parameter.
+const MAX_ARRAYS: usize = MAX_STATES + MAX_KEPT + 1;
 
 /// The codecs of a parameter's states in use, and of what is kept beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

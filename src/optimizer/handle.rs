@@ -7,7 +7,7 @@ use crate::model::{Member, Model, Param, ParamId, ParamInfo, ParamKey, Storage, 
 use crate::optimizer::arrays::Array;
 use crate::optimizer::builder::{Builder, NewGroup};
 use crate::optimizer::engine::Engine;
-use crate::rule::{DynRule, Rule};
+use crate::rule::{DynRule, Modifiers, Rule};
 
 /// An optimizer: rules, groups and parameters, with their states and step counts, over an engine.
 ///
@@ -125,7 +125,8 @@ impl<E: Engine> Optimizer<E> {
 
     /// Changes a group's hyperparameters from the next step on, all of them: one that the new rule
     /// leaves at its default is the default from then on, the learning rate too. To change some and
-    /// keep the others, call [`Self::update_rule`].
+    /// keep the others, call [`Self::update_rule`]. [`Modifiers`] stay unless the rule comes with
+    /// others.
     ///
     /// # Errors
     /// There is no such group, the rule or its options are others, or a value is out of range.
@@ -168,6 +169,16 @@ impl<E: Engine> Optimizer<E> {
         let mut rule = rule.clone();
         change(&mut rule);
         self.set_rule(group, rule)
+    }
+
+    /// Changes a group's modifiers from the next step on, all of their numbers: to change some and
+    /// keep the others, start from [`DynRule::modifiers`] of its [`rule`](Self::rule).
+    ///
+    /// # Errors
+    /// There is no such group, it was built with other modifiers in use, or a number is out of
+    /// range.
+    pub fn set_modifiers(&mut self, group: usize, modifiers: Modifiers) -> Result<(), Error> {
+        self.model.set_modifiers(group, modifiers)
     }
 
     /// Moves parameters to another group of the same rule and options, from the next step on. Their

@@ -111,6 +111,11 @@ crate::fields! {
 }
 
 impl<T: Real> Around<T> {
+    /// The same without weight decay.
+    pub fn without_decay(&self) -> Self {
+        Self { weight_decay: T::default(), decay: T::default(), ..*self }
+    }
+
     /// The gradient that the rule sees.
     #[inline(always)]
     pub fn gradient(&self, scaling: &Scaling<T>, p: T, g: T) -> T {

@@ -6,6 +6,7 @@ use crate::rule::fields::Fields;
 use crate::rule::formula::{MAX_STATES, MAX_SUMS, Pass, Rule, StateInit, SumInit};
 use crate::rule::hyperparameters::Hyperparameter;
 use crate::rule::loops::{sum_run, update_run};
+use crate::rule::modifiers::Modifiers;
 use crate::rule::number::Step;
 use crate::rule::program::{Program, Traced};
 use crate::rule::run::{AnyRun, AnyView};
@@ -18,6 +19,13 @@ pub trait DynRule: Any + Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// [`Rule::WGSL`].
     fn wgsl(&self) -> &'static str;
+    /// What happens around the rule's update, if anything was asked for by [`Modifiers::on`].
+    fn modifiers(&self) -> Option<&Modifiers> {
+        None
+    }
+    /// The rule without its modifiers.
+    #[doc(hidden)]
+    fn own(&self) -> &dyn DynRule;
     /// [`Rule::lr`].
     fn lr(&self) -> f64;
     /// [`Rule::set_lr`].
@@ -30,14 +38,14 @@ pub trait DynRule: Any + Debug + Send + Sync {
     /// # Errors
     /// As said.
     fn validate(&self) -> Result<(), Error>;
-    /// [`Rule::options`].
+    /// [`Rule::options`], and the modifiers in use.
     fn options(&self) -> Vec<(&'static str, bool)>;
     /// [`Rule::keep_options`], if `built` is of the same type.
     fn keep_options(&mut self, built: &dyn DynRule);
     /// The rule's own type.
     #[doc(hidden)]
     fn as_any(&self) -> &dyn Any;
-    /// The states in use.
+    /// The states in use, and what modifiers keep.
     fn states(&self) -> Vec<StateInit>;
     /// The names of all states, used or not.
     fn state_names(&self) -> &'static [&'static str];
@@ -45,8 +53,19 @@ pub trait DynRule: Any + Debug + Send + Sync {
     fn non_negative_states(&self) -> &'static [&'static str];
     /// The names of the rule's coefficients.
     fn coeff_names(&self) -> &'static [&'static str];
+    /// The names of the numbers that follow the rule's own coefficients, from the next multiple of
+    /// four on.
+    #[doc(hidden)]
+    fn modifier_coeffs(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
     /// [`Rule::Sums`].
     fn sums(&self) -> Vec<SumInit>;
+    /// What a pass adds up over each tensor.
+    #[doc(hidden)]
+    fn sums_of(&self, pass: Pass) -> Vec<SumInit> {
+        if pass == Pass::Sum { self.sums() } else { Vec::new() }
+    }
     /// The passes of a step, in order.
     fn passes(&self) -> Vec<Pass> {
         let sum = (!self.sums().is_empty()).then_some(Pass::Sum);
@@ -63,6 +82,11 @@ pub trait DynRule: Any + Debug + Send + Sync {
     fn coeffs(&self, step: u64, scalars: &[f64], out: &mut Vec<f64>);
     /// [`Rule::with_sums`], in place.
     fn with_sums(&self, coeffs: &mut [f64], sums: &[f64]);
+    /// The same by the sums of any pass.
+    #[doc(hidden)]
+    fn with_sums_of(&self, _: Pass, coeffs: &mut [f64], sums: &[f64]) {
+        self.with_sums(coeffs, sums);
+    }
     /// The coefficients as a program of the step, advance included; it replaces what the program
     /// was.
     ///
@@ -78,14 +102,24 @@ pub trait DynRule: Any + Debug + Send + Sync {
     /// What a run of elements adds to each sum: their sum, or the sum of their squares for a norm.
     #[doc(hidden)]
     fn sum_run(&self, coeffs: &[f64], scaling: [f64; 2], view: AnyView<'_>) -> [f64; MAX_SUMS];
+    /// The same for the sums of any pass.
+    #[doc(hidden)]
+    fn sum_run_of(
+        &self,
+        _: Pass,
+        coeffs: &[f64],
+        scaling: [f64; 2],
+        view: AnyView<'_>,
+    ) -> [f64; MAX_SUMS] {
+        self.sum_run(coeffs, scaling, view)
+    }
 }
 
 impl dyn DynRule {
-    /// The rule with its present numbers, if it is of this type:
+    /// The rule with its present numbers, without its modifiers, if it is of this type:
     /// `optimizer.rule(0)?.downcast_ref::<Adam>()`.
     pub fn downcast_ref<R: Rule>(&self) -> Option<&R> {
-        let rule: &dyn Any = self;
-        rule.downcast_ref()
+        self.as_any().downcast_ref()
     }
 }
 
@@ -96,7 +130,7 @@ impl<R: Rule> From<R> for Box<dyn DynRule> {
 }
 
 /// How many numbers come before a rule's own coefficients.
-const AROUND: usize = <Around<f64> as Fields<f64>>::NAMES.len();
+pub(crate) const AROUND: usize = <Around<f64> as Fields<f64>>::NAMES.len();
 
 /// Refuses a rule with more of something than there is room for.
 fn at_most(rule: &str, most: usize, found: usize, what: &str) -> Result<(), Error> {
@@ -135,6 +169,9 @@ impl<R: Rule> DynRule for R {
     }
     fn wgsl(&self) -> &'static str {
         R::WGSL
+    }
+    fn own(&self) -> &dyn DynRule {
+        self
     }
     fn lr(&self) -> f64 {
         Rule::lr(self)

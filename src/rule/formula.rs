@@ -191,8 +191,12 @@ pub enum SumKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Pass {
+    /// Adds up the squares of each tensor's gradient, for [`Modifiers`](crate::Modifiers) alone.
+    SumGrads,
     /// Adds up [`Rule::summands`] over each tensor.
     Sum,
+    /// Adds up what modifiers must know of each tensor's update.
+    SumUpdates,
     /// Updates parameters and states by [`Rule::update`].
     Update,
 }

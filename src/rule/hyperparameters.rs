@@ -12,6 +12,14 @@ pub enum Hyperparameter<'a> {
     Triple(&'a mut (f64, f64, f64)),
     /// A choice, such as `maximize`.
     Flag(&'a mut bool),
+    /// A whole number, such as a number of steps.
+    Count(&'a mut u64),
+}
+
+impl<'a> From<&'a mut u64> for Hyperparameter<'a> {
+    fn from(count: &'a mut u64) -> Self {
+        Self::Count(count)
+    }
 }
 
 impl<'a> From<&'a mut f64> for Hyperparameter<'a> {

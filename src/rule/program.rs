@@ -79,6 +79,11 @@ impl Program {
         Tape(RefCell::new(std::mem::take(&mut self.instructions)))
     }
 
+    /// Goes on with a recording that was ended.
+    pub(crate) fn resume(&mut self) -> Tape {
+        Tape(RefCell::new(std::mem::take(&mut self.instructions)))
+    }
+
     /// Appends a coefficient.
     pub(crate) fn coeff(&mut self, coeff: Traced<'_>) {
         let (value, register) = match coeff {
@@ -112,7 +117,7 @@ impl Program {
             (
                 self.constants.len(),
                 MAX_OUTPUTS,
-                "coefficients, with the four of `Before` and `After`",
+                "coefficients, with the four of `Before` and `After` and those of modifiers",
             ),
         ];
         match held.into_iter().find(|(found, most, _)| found > most) {

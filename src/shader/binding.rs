@@ -3,6 +3,7 @@
 
 use crate::layout::geometry::Transport;
 use crate::model::Codec;
+use crate::rule::Pass;
 use crate::shader::codec::{self, format_file};
 use std::fmt::Write;
 
@@ -21,8 +22,8 @@ pub enum Resource {
     Grads,
     /// The n-th state in use.
     State(usize),
-    /// What a rule's sums came to, a tensor each.
-    Totals,
+    /// What a pass of a rule added up, a tensor each.
+    Totals(Pass),
     /// Partial sums, a block each, that the kernel writes.
     Partials,
     /// The verdict about the step.

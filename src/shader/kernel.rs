@@ -8,7 +8,9 @@ use crate::layout::pages::Slots;
 use crate::layout::plan::PieceWords;
 use crate::layout::words::Words;
 use crate::model::{Codec, Formats};
-use crate::rule::{DynRule, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS};
+use crate::rule::{
+    DynRule, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS, Modifiers, Pass,
+};
 use crate::shader::binding::{Access, Binding, Resource};
 use crate::shader::link::{Kernel, RULE, Shader};
 use crate::shader::{check, codec, glue};
@@ -29,8 +31,10 @@ pub struct Extras {
 /// A kernel of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RuleKernel {
-    /// Its sum pass.
+    /// One of its passes that add something up.
     Sum {
+        /// Which.
+        pass: Pass,
         /// How threads reach elements.
         transport: Transport,
         /// How many coefficient slots its page has.
@@ -108,6 +112,15 @@ pub enum Fixed {
         /// Whether parameters are rounded by chance.
         origins: bool,
     },
+    /// Exchanges parameters and their averages.
+    Swap {
+        /// How threads reach elements.
+        transport: Transport,
+        /// How elements are stored.
+        formats: Formats,
+        /// The average's index among the states.
+        average: usize,
+    },
     /// Zeroes gradients that no update reads.
     Zero {
         /// How threads reach elements.
@@ -128,8 +141,13 @@ pub fn rule_kernel(
     limits: &Limits,
 ) -> Result<Shader, Error> {
     let kernel = match kernel {
-        RuleKernel::Sum { transport, slots, clamp, exchange, formats } => {
-            sum(&OfRule { rule, transport, slots, formats, limits }, clamp, exchange)
+        RuleKernel::Sum { pass, transport, slots, clamp, exchange, formats } => {
+            let of = OfRule { rule, transport, slots, formats, limits };
+            match pass {
+                Pass::SumGrads => sum_grads(&of, exchange),
+                Pass::SumUpdates => sum_updates(&of, clamp, exchange),
+                Pass::Sum | Pass::Update => sum(&of, clamp, exchange),
+            }
         }
         RuleKernel::Update { transport, slots, sharing, extras, formats, narrow } => {
             let of = OfRule { rule, transport, slots, formats, limits };
@@ -141,7 +159,7 @@ pub fn rule_kernel(
         }
     };
     let shader = kernel.link();
-    check::check(rule, &shader)?;
+    check::check(rule.own(), &shader)?;
     Ok(shader)
 }
 
@@ -162,7 +180,13 @@ impl OfRule<'_> {
         let params =
             Binding::elements(Resource::Params, access, "params", (formats.param, transport));
         let mut bindings = vec![table(transport), params];
+        let own = rule.own();
+        let (own_states, with_kept) = (own.states().len(), rule.states().len());
         for (index, (array, codec)) in formats.arrays(rule).into_iter().enumerate() {
+            // What modifiers keep is nothing that sums are of.
+            if !stores && (own_states..with_kept).contains(&index) {
+                continue;
+            }
             let name = format!("state_{}", array.name);
             let state = Resource::State(index);
             bindings.push(Binding::elements(state, access, name, (codec, transport)));
@@ -173,17 +197,18 @@ impl OfRule<'_> {
             constants: vec![("SLOTS", slots.count(rule, limits))],
             texts: vec![
                 (RULE, rule.wgsl().to_owned()),
-                ("states", glue::states(rule, &formats, stores)),
+                ("states", glue::states(own, &formats, stores)),
             ],
             structs: vec![Verdict::WGSL],
             bindings,
-            overrides: rule.options().into_iter().map(flag).collect(),
+            overrides: own.options().into_iter().map(flag).collect(),
             // A user's rule may count on WGSL's zeroes, and the largest magnitudes of the 8-bit
             // states that are stored do.
             zeroed_memory: rule.wgsl().contains("var<workgroup>")
                 || (stores && formats.has_blocks()),
             ..flags_of(transport)
         };
+        kernel.flags.extend(modifier_flags(rule));
         if let Some(keep) = codec::keep(&formats) {
             kernel.flags.push("keeps");
             kernel.texts.push(("keep", keep));
@@ -213,6 +238,21 @@ impl OfRule<'_> {
         }
         kernel.mixed_in = Some(grads.within("params"));
     }
+}
+
+/// The flags of a rule's modifiers.
+fn modifier_flags(rule: &dyn DynRule) -> Vec<&'static str> {
+    let mut flags = rule.modifiers().map_or_else(Vec::new, Modifiers::flags);
+    let any = |of: &[&str]| flags.iter().any(|flag| of.contains(flag));
+    let more = [
+        ("numbers", !rule.modifier_coeffs().is_empty()),
+        ("copies", any(&["average", "lookahead"])),
+        ("scales", any(&["cautious", "clip_update"])),
+        ("held", any(&["clip_grad_tensor", "clip_update"])),
+    ];
+    let more: Vec<_> = more.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag).collect();
+    flags.extend(more);
+    flags
 }
 
 /// What the kernels of a rule bind of a step's upload.
@@ -279,13 +319,13 @@ fn update(of: &OfRule<'_>, sharing: Sharing, extras: Extras) -> Kernel {
         Sharing::Ranges => kernel.bindings.push(of.grads(Access::ReadWrite)),
         Sharing::Mixed => of.mix_in(&mut kernel),
     }
-    if has_sums || statistics.is_some() {
+    let is_modified = of.rule.modifiers().is_some_and(|modifiers| !modifiers.flags().is_empty());
+    kernel.flags.extend(is_modified.then_some("modified"));
+    let totals = totals(of.rule, Pass::Update);
+    if !totals.is_empty() || statistics.is_some() {
         kernel.bindings.push(tensors(Access::Read));
     }
-    if has_sums {
-        let totals = Binding::new(Resource::Totals, Access::Read, "totals", "array<Total>");
-        kernel.bindings.push(totals);
-    }
+    kernel.bindings.extend(totals);
     let chance = of.formats.by_chance();
     if chance {
         kernel.bindings.push(origins(Access::Read));
@@ -326,6 +366,7 @@ fn sum(of: &OfRule<'_>, clamp: bool, exchange: Exchange) -> Kernel {
     kernel.bindings.push(of.grads(Access::Read));
     kernel.bindings.push(tensors(Access::Read));
     kernel.bindings.push(partials("Summand"));
+    kernel.bindings.extend(totals(of.rule, Pass::Sum));
     kernel.flags.extend(clamp.then_some("clamp"));
     kernel.exchange(exchange, exchange.threads_to_sum());
     kernel.texts.push(("rule_summand", glue::rule_summand(&sums)));
@@ -333,6 +374,54 @@ fn sum(of: &OfRule<'_>, clamp: bool, exchange: Exchange) -> Kernel {
     kernel.label = format!("the sums of {}", of.rule.name());
     kernel.file = "sum";
     kernel
+}
+
+fn sum_grads(of: &OfRule<'_>, exchange: Exchange) -> Kernel {
+    let mut kernel = of.kernel(false);
+    // Its table comes first, and of the rule's arrays it needs none.
+    kernel.bindings = [table(of.transport), of.grads(Access::Read)].into();
+    kernel.bindings.extend([tensors(Access::Read), partials("Summand")]);
+    // It reads no coefficients, but is given a step's upload like all of a rule's kernels.
+    kernel.bindings.extend(page_bindings());
+    kernel.flags.retain(|flag| *flag == "u64");
+    kernel.exchange(exchange, exchange.threads_to_sum());
+    kernel.texts.push(("summand", glue::summand(of.rule.sums_of(Pass::SumGrads).len())));
+    kernel.label = format!("the gradients' norms for {}", of.rule.name());
+    kernel.file = "sum_grads";
+    kernel
+}
+
+fn sum_updates(of: &OfRule<'_>, clamp: bool, exchange: Exchange) -> Kernel {
+    let mut kernel = of.kernel(false);
+    kernel.bindings.push(of.grads(Access::Read));
+    kernel.bindings.push(tensors(Access::Read));
+    kernel.bindings.push(partials("Summand"));
+    kernel.bindings.extend(totals(of.rule, Pass::SumUpdates));
+    kernel.flags.extend(clamp.then_some("clamp"));
+    kernel.exchange(exchange, exchange.threads_to_sum());
+    let sums = of.rule.sums();
+    if !sums.is_empty() {
+        kernel.flags.push("sums");
+        kernel.texts.push(("tensor_coeffs", glue::tensor_coeffs(&sums)));
+    }
+    kernel.texts.push(("summand", glue::summand(of.rule.sums_of(Pass::SumUpdates).len())));
+    kernel.label = format!("the updates' sums for {}", of.rule.name());
+    kernel.file = "sum_updates";
+    kernel
+}
+
+/// What the passes before one of a rule's have added up.
+fn totals(rule: &dyn DynRule, pass: Pass) -> Vec<Binding> {
+    let before = rule.passes().into_iter().take_while(|before| *before != pass);
+    let binding = |pass| {
+        let (name, ty) = match pass {
+            Pass::SumGrads => ("grad_totals", "array<GradTotal>"),
+            Pass::SumUpdates => ("update_totals", "array<UpdateTotal>"),
+            Pass::Sum | Pass::Update => ("totals", "array<Total>"),
+        };
+        Binding::new(Resource::Totals(pass), Access::Read, name, ty)
+    };
+    before.map(binding).collect()
 }
 
 /// Links a kernel that is the same for every rule.
@@ -345,6 +434,7 @@ pub fn fixed(kernel: Fixed) -> Shader {
         Fixed::Grow => grow(),
         Fixed::Table { tensors, origins } => table_writer(tensors, origins),
         Fixed::Zero { transport, codec } => zero(transport, codec),
+        Fixed::Swap { transport, formats, average } => swap(transport, &formats, average),
     }
     .link()
 }
@@ -374,6 +464,31 @@ fn zero(transport: Transport, codec: Codec) -> Kernel {
         table(transport),
         Binding::elements(Resource::Grads, Access::ReadWrite, "grads", (codec, transport)),
     ];
+    kernel
+}
+
+fn swap(transport: Transport, formats: &Formats, average: usize) -> Kernel {
+    let array = |resource, name: &str, codec| {
+        Binding::elements(resource, Access::ReadWrite, name, (codec, transport))
+    };
+    let mut kernel = flags_of(transport);
+    kernel.label = "the exchange of parameters and averages".into();
+    kernel.file = "swap";
+    let strided = transport == Transport::Scalar && !formats.has_halves();
+    kernel.flags.extend(strided.then_some("strided"));
+    kernel.bindings = vec![
+        table(transport),
+        array(Resource::Params, "params", formats.param),
+        array(Resource::State(average), "state_average", Codec::F32),
+    ];
+    if let (Some(keep), Some(kept), Some(name)) =
+        (codec::keep(formats), formats.kept(), formats.keeping.state())
+    {
+        kernel.flags.push("keeps");
+        kernel.texts.push(("keep", keep));
+        let codec = formats.states.as_slice()[kept];
+        kernel.bindings.push(array(Resource::State(kept), &format!("state_{name}"), codec));
+    }
     kernel
 }
 

@@ -24,6 +24,7 @@ mod long;
 mod machine;
 mod many;
 mod memory;
+mod modifiers;
 mod momentum;
 mod nan;
 mod papers;

@@ -151,7 +151,7 @@ impl Claim<'_> {
                 let update = self.through(Pass::Update, index)?;
                 if sums {
                     let sum = self.through(Pass::Sum, index)?;
-                    let [first, last] = self.add_up(Summed::Rule(kernel))?;
+                    let [first, last] = self.add_up(Summed::Rule(kernel, Pass::Sum))?;
                     ensure!(sum < first && last < update, "{index} is updated without its sums");
                 } else {
                     ensure!(self.through(Pass::Sum, index).is_err(), "{index} has no sums");

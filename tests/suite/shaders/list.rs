@@ -7,7 +7,7 @@ use wgpu_optim::internals::pages::Slots;
 use wgpu_optim::internals::{
     Codec, Extras, Fixed, Formats, RuleKernel, Shader, SumOf, fixed, rule_kernel,
 };
-use wgpu_optim::{Adam, DynRule, Format, LAMB, Rounding, Storage};
+use wgpu_optim::{Adam, Average, DynRule, Format, LAMB, Modifiers, Pass, Rounding, Storage};
 
 /// Everything that an update may do beside updating, in every combination.
 fn extras() -> impl Iterator<Item = Extras> {
@@ -28,8 +28,13 @@ fn reached() -> impl Iterator<Item = (Transport, Slots)> {
     Transport::ALL.into_iter().flat_map(with)
 }
 
+/// The passes of a rule that add something up.
+fn sum_passes(rule: &dyn DynRule) -> impl Iterator<Item = Pass> {
+    rule.passes().into_iter().filter(|pass| *pass != Pass::Update)
+}
+
 /// Every kernel of a rule with all in f32.
-fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
+pub fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
     let formats = Formats::f32(rule.states().len());
     let mut kernels = Vec::new();
     for (transport, slots) in reached().filter(|(transport, _)| *transport != Transport::Shared) {
@@ -40,9 +45,10 @@ fn kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
                 |sharing| RuleKernel::Update { transport, slots, sharing, extras, formats, narrow };
             kernels.extend(Sharing::ALL.map(of));
         }
-        if !rule.sums().is_empty() {
+        for pass in sum_passes(rule) {
             for exchange in Exchange::ALL {
-                let of = |clamp| RuleKernel::Sum { transport, slots, clamp, exchange, formats };
+                let of =
+                    |clamp| RuleKernel::Sum { pass, transport, slots, clamp, exchange, formats };
                 kernels.extend([false, true].map(of));
             }
         }
@@ -74,7 +80,7 @@ fn storages() -> Vec<Storage> {
 }
 
 /// The kernels of a rule in every format, with all and with nothing beside.
-fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
+pub fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
     let slots = Slots::One;
     let statistics = Some(Exchange::Memory);
     let all = Extras { clamp: true, skip: true, zero_grad: true, statistics };
@@ -93,8 +99,8 @@ fn stored_kernels(rule: &dyn DynRule) -> Vec<RuleKernel> {
                 let narrow = apart && !formats.has_blocks() && formats.has_halves();
                 RuleKernel::Update { transport, slots, sharing, extras, formats, narrow }
             }));
-            if !rule.sums().is_empty() {
-                kernels.push(RuleKernel::Sum { transport, slots, clamp, exchange, formats });
+            for pass in sum_passes(rule) {
+                kernels.push(RuleKernel::Sum { pass, transport, slots, clamp, exchange, formats });
             }
         }
     }
@@ -107,6 +113,7 @@ fn named(kernel: Fixed) -> (String, Shader) {
         // A new one must be among the small shaders or those over blocks.
         Fixed::Measure { .. } | Fixed::AddUp(_) | Fixed::Gather => {}
         Fixed::Decide | Fixed::Grow | Fixed::Table { .. } | Fixed::Zero { .. } => {}
+        Fixed::Swap { .. } => {}
     }
     (format!("{kernel:?}"), fixed(kernel))
 }
@@ -132,7 +139,19 @@ fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
     let zero = Transport::ALL
         .into_iter()
         .flat_map(move |transport| codecs.map(|codec| Fixed::Zero { transport, codec }));
-    measures.chain(sums).chain(zero).map(named)
+    measures.chain(sums).chain(zero).chain(swaps([Storage::f32()])).map(named)
+}
+
+/// The exchange of parameters and averages of these storages.
+fn swaps(storages: impl IntoIterator<Item = Storage>) -> impl Iterator<Item = Fixed> {
+    let average = Average::ema(0.5);
+    let rule = Modifiers { average: Some(average), ..Modifiers::default() }.on(Adam::default());
+    let of = move |storage: Storage| {
+        let formats = Formats::of(&storage, rule.as_ref());
+        let average = rule.own().states().len();
+        Transport::ALL.map(|transport| Fixed::Swap { transport, formats, average })
+    };
+    storages.into_iter().flat_map(of)
 }
 
 /// Every kernel over blocks: of every rule and option, and those that are the same for all.
@@ -152,12 +171,13 @@ pub fn shaders() -> impl Iterator<Item = (String, Shader)> {
 /// The kernels of two rules in every format: one without sums and one with.
 pub fn stored_shaders() -> impl Iterator<Item = (String, Shader)> {
     let rules: [Box<dyn DynRule>; 2] = [Adam::default().into(), LAMB::default().into()];
-    rules.into_iter().flat_map(|rule| {
+    let swaps = swaps(storages().into_iter().step_by(4)).map(named);
+    swaps.chain(rules.into_iter().flat_map(|rule| {
         let kernels = stored_kernels(rule.as_ref());
         let link = move |kernel| {
             let name = format!("{} {kernel:?}", label(rule.as_ref()));
             (name, rule_kernel(rule.as_ref(), kernel, &DEFAULTS).expect("linked"))
         };
         kernels.into_iter().map(link)
-    })
+    }))
 }
