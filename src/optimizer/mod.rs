@@ -5,6 +5,7 @@ mod arrays;
 mod builder;
 mod engine;
 mod handle;
+mod presets;
 mod transfer;
 
 pub use crate::model::Param;

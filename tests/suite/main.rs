@@ -32,6 +32,7 @@ mod params;
 mod parts;
 mod phases;
 mod plans;
+mod presets;
 mod reading;
 mod readme;
 mod recording;

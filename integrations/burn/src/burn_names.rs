@@ -7,11 +7,17 @@ use std::collections::BTreeMap;
 type Name = (&'static str, &'static str, &'static [&'static str]);
 
 const ADAM: &[&str] = &["adam", "adamw"];
-const LAMB: &[&str] = &["lamb"];
+const ADAN: &[&str] = &["adan"];
+/// Without a trust ratio LAMB is AdamW.
+const LAMB: &[&str] = &["lamb", "adamw"];
 const ADAGRAD: &[&str] = &["adagrad"];
 const RMSPROP: &[&str] = &["rmsprop"];
 
-const ARRAYS: [Name; 11] = [
+const ARRAYS: [Name; 15] = [
+    ("momentum.exp_avg", "exp_avg", ADAN),
+    ("momentum.exp_avg_sq", "exp_avg_sq", ADAN),
+    ("momentum.exp_avg_diff", "exp_avg_diff", ADAN),
+    ("momentum.neg_pre_grad", "neg_pre_grad", ADAN),
     ("momentum.moment_1", "exp_avg", ADAM),
     ("momentum.moment_2", "exp_avg_sq", ADAM),
     ("momentum.max_moment_2", "max_exp_avg_sq", ADAM),
@@ -26,8 +32,8 @@ const ARRAYS: [Name; 11] = [
 ];
 
 /// Numbers of steps.
-const COUNTS: [(&str, &[&str]); 3] =
-    [("momentum.time", ADAM), ("time", LAMB), ("lr_decay.time", ADAGRAD)];
+const COUNTS: [(&str, &[&str]); 4] =
+    [("momentum.time", ADAM), ("momentum.time", ADAN), ("time", LAMB), ("lr_decay.time", ADAGRAD)];
 
 /// What each step computes anew.
 const COMPUTED: &str = "centered.avg";

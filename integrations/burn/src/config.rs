@@ -84,14 +84,15 @@ impl FusedConfig {
         self.group_of(ParamId::from(u64::MAX), path)
     }
 
-    /// A group's rule, to be replaced by this one with the options that the group's was built with.
+    /// A group's rule, to be replaced by this one with the options that the group's was built with,
+    /// and with its modifiers unless it comes with others.
     ///
     /// # Errors
     /// There is no such group, or the rule does not fit it.
     pub(crate) fn checked(
         &mut self,
         group: usize,
-        rule: &mut dyn DynRule,
+        rule: &mut Box<dyn DynRule>,
     ) -> Result<&mut Box<dyn DynRule>, Error> {
         let (groups, refused) = (self.groups.len(), |expected: String, found: String| {
             let remedy = "Make another optimizer of the new config".to_owned();
@@ -103,10 +104,14 @@ impl FusedConfig {
         if rule.name() != own.name() {
             return refused(format!("the rule {}", own.name()), rule.name().to_owned());
         }
+        let modifiers = own.modifiers().copied();
+        if let Some(modifiers) = modifiers.filter(|_| rule.modifiers().is_none()) {
+            *rule = modifiers.on(rule.boxed());
+        }
         rule.keep_options(&**own);
         if rule.options() != own.options() {
             let told = |rule: &dyn DynRule| format!("the options {:?}", rule.options());
-            return refused(told(&**own), told(rule));
+            return refused(told(&**own), told(&**rule));
         }
         rule.validate()?;
         Ok(own)

@@ -6,11 +6,12 @@ use crate::optimizer::FusedOptimizer;
 use burn::config::Config;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::optim::{
-    AdaGradConfig, AdamConfig, AdamWConfig, LambConfig, LionConfig, RmsPropConfig, SgdConfig,
+    AdaGradConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig, RmsPropConfig,
+    SgdConfig,
 };
 use serde_json::Value;
-use wgpu_optim::DynRule;
-use wgpu_optim::rules::{Adagrad, Adam, AdamW, LAMB, Lion, RMSprop, SGD};
+use wgpu_optim::rules::{Adagrad, Adam, AdamW, Adan, LAMB, Lion, RMSprop, SGD};
+use wgpu_optim::{Decay, DecayKind, DynRule, Modifiers};
 
 /// Burn's configs of optimizers, fused: `AdamConfig::new().init_fused()` instead of
 /// `AdamConfig::new().init()`.
@@ -127,19 +128,22 @@ impl Fuse for AdamConfig {
 impl Fuse for AdamWConfig {
     fn try_fused(&self) -> Result<FusedConfig, Error> {
         let fields = Fields::of(self, "AdamWConfig")?;
-        if fields.flag("cautious_weight_decay")? {
-            let problem = "cautious weight decay is not among our rules. Switch it off, or keep \
-                           Burn's `init()`";
-            return Err(fields.refuse(problem.to_owned()));
-        }
+        let weight_decay = fields.number("weight_decay")?;
         let rule = AdamW {
             betas: fields.betas()?,
             eps: fields.number("epsilon")?,
             amsgrad: fields.flag("amsgrad")?,
-            weight_decay: fields.number("weight_decay")?,
+            weight_decay,
             ..Default::default()
         };
-        fields.with(rule, CLIPPING)
+        if !fields.flag("cautious_weight_decay")? {
+            return fields.with(rule, CLIPPING);
+        }
+        // Where the first moment and the parameter have the same sign. Burn leaves a negative
+        // parameter alone whose first moment is 0, and this decays it.
+        let decay = Decay::new(DecayKind::Decoupled, weight_decay).cautious();
+        let modifiers = Modifiers { decay: Some(decay), ..Default::default() };
+        fields.with(modifiers.on(AdamW { weight_decay: 0.0, ..rule }), CLIPPING)
     }
 }
 
@@ -206,15 +210,26 @@ impl Fuse for LionConfig {
 impl Fuse for LambConfig {
     fn try_fused(&self) -> Result<FusedConfig, Error> {
         let fields = Fields::of(self, "LambConfig")?;
-        if !fields.flag("use_trust_ratio")? {
-            let problem = "without a trust ratio LAMB is not among our rules. Switch it on, or \
-                           keep Burn's `init()`";
-            return Err(fields.refuse(problem.to_owned()));
+        let (betas, eps) = (fields.betas()?, fields.number("epsilon")?);
+        let weight_decay = fields.number("weight_decay")?;
+        if fields.flag("use_trust_ratio")? {
+            fields.with(LAMB { betas, eps, weight_decay, ..Default::default() }, CLIPPING)
+        } else {
+            // Its direction, weight decay included, times the learning rate is a step of AdamW.
+            fields.with(AdamW { betas, eps, weight_decay, ..Default::default() }, CLIPPING)
         }
-        let rule = LAMB {
-            betas: fields.betas()?,
+    }
+}
+
+impl Fuse for AdanConfig {
+    fn try_fused(&self) -> Result<FusedConfig, Error> {
+        let fields = Fields::of(self, "AdanConfig")?;
+        let (beta1, beta2) = fields.betas()?;
+        let rule = Adan {
+            betas: (beta1, beta2, fields.number("beta_3")?),
             eps: fields.number("epsilon")?,
             weight_decay: fields.number("weight_decay")?,
+            no_prox: fields.flag("no_prox")?,
             ..Default::default()
         };
         fields.with(rule, CLIPPING)

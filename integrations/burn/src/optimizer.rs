@@ -182,7 +182,7 @@ impl FusedOptimizer {
     ) -> Result<(), Error> {
         let mut rule = rule.into();
         let engines = self.engines.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let own = self.config.checked(group, rule.as_mut())?;
+        let own = self.config.checked(group, &mut rule)?;
         for lr in engines.iter().flat_map(|(_, engine)| engine.lrs(group)) {
             rule.set_lr(lr);
             rule.validate()?;

@@ -51,6 +51,9 @@ fn runs_of_burns_own_optimizers_go_on() {
         SgdConfig::new().with_momentum(Some(MomentumConfig::new())),
         LionConfig::new(),
         LambConfig::new().with_weight_decay(0.1),
+        LambConfig::new().with_use_trust_ratio(false),
+        AdamWConfig::new().with_cautious_weight_decay(true),
+        AdanConfig::new().with_weight_decay(0.1),
     );
 }
 

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
-    AdaGradConfig, AdamConfig, AdamWConfig, GradientsParams, LambConfig, LionConfig,
+    AdaGradConfig, AdamConfig, AdamWConfig, AdanConfig, GradientsParams, LambConfig, LionConfig,
     ModuleOptimizer, RmsPropConfig, SgdConfig,
 };
 use wgpu_optim_burn::{Fuse, FusedOptimizer};
@@ -59,6 +59,11 @@ fn rules_agree_with_burns() {
         SgdConfig::new().with_momentum(Some(MomentumConfig::new())).with_weight_decay(decay()),
         LionConfig::new().with_weight_decay(0.1),
         LambConfig::new().with_weight_decay(0.1),
+        LambConfig::new().with_weight_decay(0.1).with_use_trust_ratio(false),
+        AdamWConfig::new().with_weight_decay(0.3).with_cautious_weight_decay(true),
+        AdanConfig::new(),
+        AdanConfig::new().with_weight_decay(0.3),
+        AdanConfig::new().with_weight_decay(0.3).with_no_prox(true),
     );
 }
 
