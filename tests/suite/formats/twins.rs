@@ -2,7 +2,7 @@
 //! rounding.
 
 use super::bounds::{self, Stored};
-use super::model::{Model, PLACEMENTS, Placement, name, twin};
+use super::model::{Model, PLACEMENTS, Placement, device_for, name, twin};
 use super::storages;
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
@@ -22,15 +22,6 @@ fn rounded(codec: Codec, arrays: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
 
 fn random_arrays(random: &mut Random, lens: &[usize]) -> Vec<Vec<f32>> {
     lens.iter().map(|&len| random.wide_vec(len, 1e-3, 3.0)).collect()
-}
-
-/// A device with bindings enough for four states, or three and a sum, and what is kept beside
-/// parameters: by default devices have one less.
-fn device_for(rule: &dyn DynRule) -> &'static Gpu {
-    match rule.name() {
-        "adan" | "mars" => Gpu::adapter_limits(),
-        _ => Gpu::default(),
-    }
 }
 
 /// The names of all states, with what is kept beside parameters.
