@@ -1,12 +1,12 @@
-//! Exponentials and powers that the GPU repeats bit for bit, since they are made of the operations
-//! that it repeats. Which ones these are depends on constants alone.
+//! Exponentials and powers with real exponents, which the GPU repeats bit for bit, since they are
+//! made of the operations that it repeats. Which ones these are depends on constants alone.
 
 use crate::rule::number::Number;
 
 /// How often [`exp_m1`] halves its argument, and then squares.
 const HALVINGS: u32 = 10;
 
-/// eˣ − 1 for x from 0 to 20, to 1e-14 of itself up to 10, and beyond to 1e-15·x.
+/// eˣ − 1 for x from 0 to 20, to 1e-14 of itself up to 5, and beyond to 2e-15·x.
 pub fn exp_m1<N: Number>(x: N) -> N {
     let number = N::from;
     // e^2h − 1 = 2·tanh h/(1 − tanh h), and a continued fraction of tanh, which below 0.01 is right
@@ -22,16 +22,16 @@ pub fn exp_m1<N: Number>(x: N) -> N {
     excess
 }
 
-/// How many binary digits of an exponent's fraction [`power_of`] takes one by one.
+/// How many binary digits of an exponent's fraction [`real_power`] takes one by one.
 const ROOTS: u32 = 16;
 
-/// The largest exponent of [`power_of`].
+/// The largest exponent of [`real_power`].
 pub const MAX_EXPONENT: f64 = 16.0;
 
 /// base^exponent, to a few parts in 10¹⁵, for a positive base within f32's range and an exponent
 /// from 0 to [`MAX_EXPONENT`]. A base of 0 gives 0, as a power should, if the exponent is 2⁻¹⁶ or
 /// more.
-pub fn power_of<N: Number>(base: N, exponent: f64) -> N {
+pub fn real_power<N: Number>(base: N, exponent: f64) -> N {
     let whole = exponent.floor();
     let scaled = (exponent - whole) * 2f64.powi(ROOTS as i32);
     let (digits, rest) = (scaled.floor(), scaled - scaled.floor());

@@ -22,7 +22,7 @@ pub use erased::DynRule;
 pub use fields::Fields;
 pub(crate) use formula::{MAX_STATES, MAX_SUMS};
 pub use formula::{NoSums, Pass, Rule, StateInit, SumInit, SumKind};
-pub use functions::{MAX_EXPONENT, exp_m1, power_of};
+pub use functions::{MAX_EXPONENT, exp_m1, real_power};
 pub use hyperparameters::Hyperparameter;
 pub(crate) use modified::with_modifiers_of;
 pub(crate) use modifiers::MAX_KEPT;

@@ -12,7 +12,7 @@ use std::ops::{Add, Div, Mul, Sub};
 
 /// The most instructions of a program; the interpreter has as many registers. A power with an
 /// exponent of many digits takes fifty, and Schedule-Free rules have two.
-pub const MAX_INSTRUCTIONS: usize = 192;
+pub const MAX_INSTRUCTIONS: usize = 160;
 
 /// The most numbers that a group keeps from step to step.
 pub const MAX_SCALARS: usize = 4;

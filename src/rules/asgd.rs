@@ -2,14 +2,14 @@
 
 use crate::error::{Check, Error};
 use crate::rule::{
-    Before, Hyperparameter, MAX_EXPONENT, NoSums, Number, Real, Rule, StateInit, Step, power_of,
+    Before, Hyperparameter, MAX_EXPONENT, NoSums, Number, Real, Rule, StateInit, Step, real_power,
 };
 
 /// ASGD: gradient descent with a falling learning rate, beside the average of the parameter.
 ///
 /// ```text
 /// g  ← g + weight_decay·p
-/// η  = lr at step 1, then lr/(1 + lambd·lr·(t − 1))^alpha        eta, of the whole group
+/// η  = lr at step 1, then lr/(1 + lambd·lr·(t − 1))^alpha        of the whole group
 /// μ  = 1/max(1, t − 1 − t0)
 /// p  ← p − lambd·η·p − η·g
 /// ax ← p while μ is 1, then ax + μ·(p − ax)                      ax
@@ -62,15 +62,15 @@ crate::fields! {
     }
 }
 
-/// Where a group's scalars have η: the step's, and the next one's.
-const ETA: usize = 0;
-const NEXT_ETA: usize = 1;
+/// Where a group's scalars have η: the step's, and the next one's, which PyTorch calls `eta`.
+const STEP_ETA: usize = 0;
+const ETA: usize = 1;
 
 impl ASGD {
     /// η of the step after this one.
     fn eta_after<N: Number>(&self, step: N) -> N {
         let growth = N::from(self.lambd * self.lr) * step;
-        N::from(self.lr) / power_of(N::from(1.0) + growth, self.alpha)
+        N::from(self.lr) / real_power(N::from(1.0) + growth, self.alpha)
     }
 }
 
@@ -109,13 +109,13 @@ impl Rule for ASGD {
         Before::maximize(self.maximize).weight_decay(self.weight_decay)
     }
     fn scalars(&self) -> Vec<StateInit> {
-        ["eta", "next_eta"].map(|name| StateInit { name, value: 0.0 }).to_vec()
+        ["step_eta", "eta"].map(|name| StateInit { name, value: 0.0 }).to_vec()
     }
     fn advance<N: Number>(&self, step: Step<N>, scalars: &mut [N]) {
         let t = step.number();
         // Not the scalar's first value: the learning rate may change before the first step.
-        scalars[ETA] = t.if_above(1.0.into(), scalars[NEXT_ETA], self.lr.into());
-        scalars[NEXT_ETA] = self.eta_after(t);
+        scalars[STEP_ETA] = t.if_above(1.0.into(), scalars[ETA], self.lr.into());
+        scalars[ETA] = self.eta_after(t);
     }
     fn scalars_after(&self, steps: u64) -> Vec<f64> {
         match steps {
@@ -128,8 +128,8 @@ impl Rule for ASGD {
         let one = N::from(1.0);
         let averaged = step.number() - N::from(1.0 + self.t0);
         ASGDCoeffs {
-            eta: scalars[ETA],
-            decay: N::from(self.lambd) * scalars[ETA],
+            eta: scalars[STEP_ETA],
+            decay: N::from(self.lambd) * scalars[STEP_ETA],
             mu: averaged.if_above(one, one / averaged, one),
         }
     }

@@ -3,9 +3,8 @@
 //!
 //! # Porting a run
 //!
-//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's, for newer
-//! rules their authors'). What reproduces a run of
-//! another library:
+//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's, for rules that neither has
+//! their authors'). What reproduces a run of another library:
 //!
 //! | from | rule | set |
 //! |---|---|---|
@@ -41,7 +40,7 @@
 //! - [`RMSprop`] with `centered` cannot become NaN, and is bounded where a gradient's variance is
 //!   below f32's resolution of its square. There PyTorch's f32 run is noise or NaN.
 //! - [`Rprop`] multiplies signs, where PyTorch takes the sign of a product that may underflow.
-//! - [`NAdam`] keeps `mu_product` in f64, where PyTorch keeps it in f32.
+//! - [`NAdam`] keeps `mu_product` in f64, and [`ASGD`] η, where PyTorch keeps them in f32.
 //! - [`Lion`], [`Rprop`]: a gradient's NaN reaches the parameter, as in every rule.
 //!
 //! From optax: [`LAMB`] and [`LARS`] count a trust ratio above 1e37 as unknown, hence 1, where

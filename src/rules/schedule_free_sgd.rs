@@ -2,7 +2,7 @@
 
 use crate::error::{Check, Error};
 use crate::rule::{
-    Before, Hyperparameter, MAX_EXPONENT, NoSums, Number, Real, Rule, StateInit, Step, power_of,
+    Before, Hyperparameter, MAX_EXPONENT, NoSums, Number, Real, Rule, StateInit, Step, real_power,
 };
 
 /// Schedule-Free SGD: gradient descent that needs no schedule, since it averages its way instead.
@@ -127,7 +127,7 @@ impl Averaging {
     }
 
     fn weight<N: Number>(self, t: N, lr_max: N) -> N {
-        power_of(t, self.r) * power_of(lr_max, self.weight_lr_power)
+        real_power(t, self.r) * real_power(lr_max, self.weight_lr_power)
     }
 
     /// Takes the scalars to step t, of this learning rate.

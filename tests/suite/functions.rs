@@ -2,7 +2,7 @@
 //! library's. That the GPU's bits are the host's, `control.rs` shows for every rule.
 
 use crate::common::random::Random;
-use wgpu_optim::internals::{Program, exp_m1, power_of};
+use wgpu_optim::internals::{Program, exp_m1, real_power};
 use wgpu_optim::{ASGD, AdEMAMix, DynRule, ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD};
 
 /// The largest error, in parts of the exact value.
@@ -21,7 +21,7 @@ fn exponentials_are_right() {
         // From where eˣ itself is no more than 1 to 20: as x grows, its own last digit comes to
         // stand for as many more of eˣ.
         let x = 20.0 * 10f64.powf(-13.0 * random.unit());
-        check(exp_m1(x), x.exp_m1(), MOST * f64::max(x / 10.0, 1.0), x);
+        check(exp_m1(x), x.exp_m1(), MOST * f64::max(x / 5.0, 1.0), x);
     }
 }
 
@@ -31,9 +31,9 @@ fn powers_are_right() {
     for _ in 0..100_000 {
         let exponent = 3.0 * random.unit();
         let base = 10f64.powf(76.0 * random.unit() - 38.0);
-        check(power_of(base, exponent), base.powf(exponent), MOST, (base, exponent));
+        check(real_power(base, exponent), base.powf(exponent), MOST, (base, exponent));
         let base = 1.0 + random.unit() * 10f64.powf(-9.0 * random.unit());
-        check(power_of(base, exponent), base.powf(exponent), MOST, (base, exponent));
+        check(real_power(base, exponent), base.powf(exponent), MOST, (base, exponent));
     }
 }
 
@@ -42,15 +42,18 @@ fn powers_are_right() {
 fn simple_powers_are_exact() {
     for base in [0.3, 1.0, 2.5, 1e9] {
         let roots = [base, f64::sqrt(base), f64::sqrt(base).sqrt()];
-        assert_eq!(power_of(base, 0.0), 1.0);
-        assert_eq!(power_of(base, 1.0), base);
-        assert_eq!(power_of(base, 2.0), base * base);
-        assert_eq!(power_of(base, 0.5), roots[1]);
-        assert_eq!(power_of(base, 0.75), roots[1] * roots[2]);
-        assert_eq!(power_of(base, 1.25), base * roots[2]);
+        assert_eq!(real_power(base, 0.0), 1.0);
+        assert_eq!(real_power(base, 1.0), base);
+        assert_eq!(real_power(base, 2.0), base * base);
+        assert_eq!(real_power(base, 0.5), roots[1]);
+        assert_eq!(real_power(base, 0.75), roots[1] * roots[2]);
+        assert_eq!(real_power(base, 1.25), base * roots[2]);
     }
-    assert_eq!([0.0, 0.3, 1.0, 2.5].map(|exponent| power_of(0.0, exponent)), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(power_of(3.0, 16.0), 3f64.powi(16));
+    assert_eq!(
+        [0.0, 0.3, 1.0, 2.5].map(|exponent| real_power(0.0, exponent)),
+        [1.0, 0.0, 0.0, 0.0]
+    );
+    assert_eq!(real_power(3.0, 16.0), 3f64.powi(16));
 }
 
 /// Whatever the exponents, a step that may be skipped can be recorded.

@@ -423,9 +423,9 @@ fn adopt() {
             first + later.sum::<f64>()
         };
         let mut m = 0.0;
-        for t in 1..gradients.len() {
+        for (t, g) in gradients.iter().enumerate().skip(1) {
             let bound = (t as f64).powf(0.25);
-            let normalized = gradients[t] / v(t - 1).sqrt().max(1e-6);
+            let normalized = g / v(t - 1).sqrt().max(1e-6);
             m = 0.8 * m + (1.0 - 0.8) * normalized.clamp(-bound, bound);
             theta -= 0.02 * m;
         }

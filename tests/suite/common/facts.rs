@@ -317,7 +317,7 @@ pub static FACTS: &[Facts] = &[
         },
         tolerance: QUOTIENT,
         rates: |_| [0.1, 0.1],
-        drifts: |_| [1.2e-3, 1.2e-3, 3e-6, 1e-7, 3e-5, 3e-6],
+        drifts: |_| [1.2e-3, 1.2e-3, 3e-6, 1e-7, 3e-4, 3e-6],
         golden: Golden {
             cases: &["adopt", "adopt_decoupled"],
             rule: |h| {
