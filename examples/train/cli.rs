@@ -4,7 +4,7 @@ use crate::digits::TRAIN_DIGITS;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
-use wgpu_optim::{Format, Rounding, Storage};
+use wgpu_optim::{Average, AverageKind, Format, Modifiers, Rounding, Storage};
 
 /// Trains a small neural network on handwritten digits, once with each optimizer.
 ///
@@ -63,6 +63,14 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     states: StateFormat,
 
+    /// Keep an average of the parameters, and test it beside the parameters themselves
+    #[arg(long)]
+    average: bool,
+
+    /// Mask updates where they disagree in sign with the gradient
+    #[arg(long)]
+    cautious: bool,
+
     /// File to save the run to: at the end of every epoch, and when it is stopped by Ctrl-C. For
     /// one optimizer
     #[arg(long, value_name = "PATH")]
@@ -97,6 +105,12 @@ impl Args {
             StateFormat::F32 => storage,
             StateFormat::Block8 => storage.states(Format::Block8),
         }
+    }
+
+    /// What is done around the optimizers' updates.
+    pub fn modifiers(&self) -> Modifiers {
+        let average = self.average.then(|| Average::new(AverageKind::EmaWarmUp { decay: 0.99 }));
+        Modifiers { average, cautious: self.cautious, ..Default::default() }
     }
 
     /// Refuses what no single argument shows.

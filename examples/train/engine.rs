@@ -5,7 +5,7 @@ use crate::network::Network;
 use std::path::Path;
 use wgpu_optim::checkpoint::{Loaded, Snapshot};
 use wgpu_optim::optimizer;
-use wgpu_optim::{CpuOptimizer, Error, GradScaler, Optimizer, Rule, Storage, wgpu};
+use wgpu_optim::{CpuOptimizer, Error, GradScaler, Modifiers, Optimizer, Rule, Storage, wgpu};
 
 /// What happens around each step, and how arrays are stored.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub struct Control {
     pub max_norm: f64,
     pub scaler: GradScaler,
     pub storage: Storage,
+    /// What is done around the rule's update.
+    pub modifiers: Modifiers,
 }
 
 impl Control {
@@ -26,7 +28,7 @@ impl Control {
             growth_interval: 100,
             ..Default::default()
         };
-        Self { max_norm, scaler, storage: Storage::f32() }
+        Self { max_norm, scaler, storage: Storage::f32(), modifiers: Modifiers::default() }
     }
 }
 
@@ -65,8 +67,9 @@ impl Engine {
             let optimizer = cpu_optimizer(rule, network, control)?;
             return Ok(Self::Cpu { optimizer: Box::new(optimizer) });
         };
+        let tensors = network.tensors().map(|(name, values)| (name, values.shape().to_vec()));
         let mut optimizer = Optimizer::builder()
-            .group(rule, network.tensors().map(|(name, values)| (name, values.shape().to_vec())))
+            .group(control.modifiers.on(rule), tensors)
             .clip_grad_norm(control.max_norm)
             .grad_scaler(control.scaler)
             .storage("*", control.storage.clone())
@@ -91,19 +94,29 @@ impl Engine {
         match self {
             Self::Gpu { optimizer, .. } => {
                 let loaded = optimizer.load().file(path)?;
-                for (name, mut tensor) in network.tensors_mut() {
-                    let values = optimizer.read_param(&name)?.wait()?;
-                    tensor.iter_mut().zip(values).for_each(|(value, new)| *value = new);
-                }
+                read_gpu(optimizer, network)?;
                 Ok((status(&optimizer.snapshot()?), loaded))
             }
             Self::Cpu { optimizer } => {
                 let loaded = optimizer.load().file(path)?;
-                for (name, mut tensor) in network.tensors_mut() {
-                    let values = optimizer.param(&name)?;
-                    tensor.iter_mut().zip(&values).for_each(|(value, new)| *value = *new);
-                }
+                read_cpu(optimizer, network)?;
                 Ok((status(&optimizer.snapshot()?), loaded))
+            }
+        }
+    }
+
+    /// Exchanges the parameters and their averages; the network gets what are the parameters then.
+    pub fn swap_average(&mut self, network: &mut Network) -> Result<(), Error> {
+        match self {
+            Self::Gpu { gpu, optimizer } => {
+                let mut encoder = gpu.device.create_command_encoder(&Default::default());
+                optimizer.swap_average(&mut encoder)?;
+                gpu.queue.submit([encoder.finish()]);
+                read_gpu(optimizer, network)
+            }
+            Self::Cpu { optimizer } => {
+                optimizer.swap_average()?;
+                read_cpu(optimizer, network)
             }
         }
     }
@@ -135,6 +148,22 @@ impl Engine {
             }
         }
     }
+}
+
+fn read_gpu(optimizer: &Optimizer, network: &mut Network) -> Result<(), Error> {
+    for (name, mut tensor) in network.tensors_mut() {
+        let values = optimizer.read_param(&name)?.wait()?;
+        tensor.iter_mut().zip(values).for_each(|(value, new)| *value = new);
+    }
+    Ok(())
+}
+
+fn read_cpu(optimizer: &CpuOptimizer<f32>, network: &mut Network) -> Result<(), Error> {
+    for (name, mut tensor) in network.tensors_mut() {
+        let values = optimizer.param(&name)?;
+        tensor.iter_mut().zip(&values).for_each(|(value, new)| *value = *new);
+    }
+    Ok(())
 }
 
 fn save<E: optimizer::Engine>(
@@ -249,8 +278,9 @@ fn cpu_optimizer(
     network: &Network,
     control: &Control,
 ) -> Result<CpuOptimizer<f32>, Error> {
+    let tensors = network.tensors().map(|(name, values)| (name, values.shape().to_vec()));
     let mut optimizer = CpuOptimizer::builder()
-        .group(rule, network.tensors().map(|(name, values)| (name, values.shape().to_vec())))
+        .group(control.modifiers.on(rule), tensors)
         .clip_grad_norm(control.max_norm)
         .grad_scaler(control.scaler)
         .storage("*", control.storage.clone())

@@ -88,7 +88,8 @@ fn prepare(args: &Args) -> Result<Training, Box<dyn Error>> {
         train.len(),
         test.len()
     )?;
-    let control = Control { storage: args.storage(), ..Control::new(args.clip) };
+    let control =
+        Control { storage: args.storage(), modifiers: args.modifiers(), ..Control::new(args.clip) };
     writeln!(
         stdout(),
         "Gradients  in f16, with an initial loss scale of {}; clipped to a norm of {:?}",

@@ -7,6 +7,7 @@ use crate::training::Training;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use wgpu_optim::Modifiers;
 
 /// Where a run is saved, and where it goes on from.
 #[derive(Debug, Clone, Default)]
@@ -48,8 +49,14 @@ pub fn is_stopped(files: &Files, steps: usize) -> bool {
 
 /// What must be the same for a run to go on.
 fn description(training: &Training, name: OptimizerName, lr: f64) -> String {
-    let Training { sizes, epochs, batch_size, seed, .. } = training;
-    format!("{name:?} at {lr}, {epochs} epochs, batches of {batch_size}, seed {seed}, {sizes:?}")
+    let Training { sizes, epochs, batch_size, seed, control, .. } = training;
+    let run = format!(
+        "{name:?} at {lr}, {epochs} epochs, batches of {batch_size}, seed {seed}, {sizes:?}"
+    );
+    match control.modifiers {
+        none if none == Modifiers::default() => run,
+        modifiers => format!("{run}, {modifiers:?}"),
+    }
 }
 
 /// Saves a run, if it is to be.

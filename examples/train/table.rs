@@ -34,7 +34,7 @@ fn row(outcome: &Outcome) -> [String; COLUMNS] {
         // With an exponent where there would be many zeros.
         format!("{:?}", outcome.lr),
         format!("{:.4}", outcome.train_loss),
-        format!("{:.1} %", 100.0 * outcome.test_accuracy),
+        accuracy(outcome),
         outcome.skipped.to_string(),
         power_of_2(outcome.loss_scale),
         format!("{:.0}", outcome.steps_per_second),
@@ -44,6 +44,15 @@ fn row(outcome: &Outcome) -> [String; COLUMNS] {
             difference => format!("{difference:.1e}"),
         },
     ]
+}
+
+/// The parameters' accuracy, and their average's beside it.
+fn accuracy(outcome: &Outcome) -> String {
+    let percent = |share: f32| format!("{:.1} %", 100.0 * share);
+    let own = percent(outcome.test_accuracy);
+    outcome
+        .average_accuracy
+        .map_or(own.clone(), |average| format!("{own}, average {}", percent(average)))
 }
 
 /// Names are aligned to the left, numbers to the right.
@@ -73,6 +82,7 @@ mod tests {
             losses: vec![],
             train_loss: 0.5,
             test_accuracy: 0.975,
+            average_accuracy: None,
             skipped: 7,
             loss_scale: 32768.0,
             steps_per_second: 99.6,
@@ -81,5 +91,7 @@ mod tests {
         };
         let cells = ["Adam", "0.003", "0.5000", "97.5 %", "7", "2^15", "100", "7.0", "0"];
         assert_eq!(row(&outcome), cells);
+        let averaged = Outcome { average_accuracy: Some(0.98), ..outcome };
+        assert_eq!(row(&averaged)[3], "97.5 %, average 98.0 %");
     }
 }

@@ -46,6 +46,8 @@ pub struct Outcome {
     pub train_loss: f32,
     /// The share of test digits classified correctly after the last step.
     pub test_accuracy: f32,
+    /// The same of the parameters' average, if there is one.
+    pub average_accuracy: Option<f32>,
     /// Steps skipped because gradients had overflowed; `losses` includes theirs.
     pub skipped: u64,
     /// The loss scale after the last step.
@@ -121,12 +123,14 @@ impl Training {
             run::save(self, (name, peak), &mut engine, &losses)?;
         }
         progress.finish();
+        let average_accuracy = self.average_accuracy(&mut engine, &mut network)?;
 
         Ok(Ending::Finished(Outcome {
             name,
             lr: peak,
             train_loss: network.loss(&self.train),
             test_accuracy: network.accuracy(&self.test),
+            average_accuracy,
             skipped: status.skipped,
             loss_scale: status.loss_scale,
             bytes_per_element: engine.bytes_per_element(),
@@ -134,6 +138,22 @@ impl Training {
             max_difference: reference.max_difference(&network)?,
             losses,
         }))
+    }
+
+    /// The test accuracy of the parameters' average, if there is one; the network has its
+    /// parameters again then.
+    fn average_accuracy(
+        &self,
+        engine: &mut Engine,
+        network: &mut Network,
+    ) -> Result<Option<f32>, Box<dyn Error>> {
+        if self.control.modifiers.average.is_none() {
+            return Ok(None);
+        }
+        engine.swap_average(network)?;
+        let accuracy = network.accuracy(&self.test);
+        engine.swap_average(network)?;
+        Ok(Some(accuracy))
     }
 }
 
@@ -145,7 +165,7 @@ fn per_second(times: usize, elapsed: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgpu_optim::{Format, Rounding, Storage};
+    use wgpu_optim::{Average, AverageKind, Format, Rounding, Storage};
 
     fn training(epochs: usize, batch_size: usize) -> Training {
         let (train, test) = Digits::load(&mut Random::new(0)).unwrap();
@@ -219,6 +239,26 @@ mod tests {
         assert!(difference <= 0.005, "{} and {}", full.test_accuracy, small.test_accuracy);
         assert_eq!(full.bytes_per_element, 16.0);
         assert!(small.bytes_per_element < 8.4, "{} bytes", small.bytes_per_element);
+    }
+
+    /// The average of the weights is another network, of about the same accuracy, and the
+    /// parameters are themselves again after it was tested.
+    #[test]
+    fn averages_and_parameters_are_both_tested() {
+        let gpu = Gpu::open().expect("these tests need a GPU or a software driver");
+        for gpu in [None, Some(gpu)] {
+            let mut training = training(8, 50);
+            training.gpu = gpu;
+            let plain = finished(&training, OptimizerName::AdamW, 0.003);
+            let average = Average::new(AverageKind::EmaWarmUp { decay: 0.99 });
+            training.control.modifiers.average = Some(average);
+            let averaged = finished(&training, OptimizerName::AdamW, 0.003);
+            assert_eq!(averaged.test_accuracy, plain.test_accuracy);
+            assert_eq!(plain.average_accuracy, None);
+            let accuracy = averaged.average_accuracy.expect("an average");
+            assert!(accuracy > 0.9 && averaged.test_accuracy > 0.9, "{accuracy}");
+            assert!(averaged.max_difference < 1e-3, "{}", averaged.max_difference);
+        }
     }
 
     #[test]

@@ -91,15 +91,15 @@ pub enum DecayKind {
     Fixed,
 }
 
-/// An average of a parameter over steps. Up to the first that it takes in, it is the parameter as
-/// it is then.
+/// An average of a parameter over steps. It starts at the parameter before the first step, and up to
+/// step `start` it is the parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Average {
     /// How steps are weighted.
     pub kind: AverageKind,
     /// Up to this step, counted from 1, the average is the parameter itself. Default 0.
     pub start: u64,
-    /// From there on it takes in every so-manieth step. Default 1.
+    /// From there on it takes in one step of so many. Default 1.
     pub every: u64,
 }
 
@@ -108,12 +108,12 @@ pub struct Average {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum AverageKind {
-    /// By 1 − decay, from the parameter before the first step.
+    /// By 1 − decay.
     Ema {
         /// The share that is kept.
         decay: f64,
     },
-    /// By 1 − min(decay, (1 + n)/(10 + n)), from the parameter before the first step: torch-ema's.
+    /// By 1 − min(decay, (1 + n)/(10 + n)): torch-ema's.
     EmaWarmUp {
         /// The largest share that is kept.
         decay: f64,
@@ -178,7 +178,7 @@ impl Average {
         Self::new(AverageKind::Ema { decay })
     }
 
-    /// The mean of all steps after `start`, of every so-manieth.
+    /// The mean of one step of every `every` after step `start`.
     pub fn swa(start: u64, every: u64) -> Self {
         Self { kind: AverageKind::Uniform, start, every }
     }

@@ -26,6 +26,14 @@
 //! | the authors' code, optax | `AdEMAMix` | the same names to the same values, a warm-up of `None` to 0; optax's `alpha` is 5 by default |
 //! | timm | `LaProp` | the same names to the same values |
 //! | schedulefree | `SGDScheduleFree`, `AdamWScheduleFree`, `RAdamScheduleFree` | the same names to the same values; its parameters in training mode (`optimizer.train()`) |
+//! | timm | `AdamW` or `Lion` with `caution` | [`Modifiers`](crate::Modifiers) with `cautious` |
+//! | timm | `corrected_weight_decay` (AdamC) | a [`Decay`](crate::Decay) of [`Corrected`](crate::DecayKind), and the rule's own 0 |
+//! | torch-optimi | `decouple_lr` | a [`Decay`](crate::Decay) of [`Independent`](crate::DecayKind), and the rule's own 0 |
+//! | Dion | AdamW with `cautious_wd` | a [`cautious`](crate::Decay::cautious) [`Decay`](crate::Decay), and the rule's own 0 |
+//! | Burn | `AdamW` with `cautious_weight_decay` | the same; there an element below 0 that does not move does not decay |
+//! | PyTorch | `swa_utils` | an [`Average`](crate::Average) of kind `EmaOfCopy`, or [`Average::swa`](crate::Average::swa) |
+//! | torch-ema | `ExponentialMovingAverage` | an [`Average`](crate::Average) of kind `EmaWarmUp`, or `Ema` without `use_num_updates` |
+//! | pytorch-optimizer | `Lookahead` | [`Lookahead`](crate::Lookahead) |
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
 //! the buffer, both as PyTorch does.

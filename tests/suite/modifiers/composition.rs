@@ -137,7 +137,7 @@ fn average(of: &Average, t: u64, old: f64, p: f64, before: f64) -> f64 {
         return p;
     }
     let from = if t == 1 { old } else { before };
-    if (t - of.start) % of.every != 0 {
+    if !(t - of.start).is_multiple_of(of.every) {
         return from;
     }
     let n = ((t - of.start) / of.every) as f64;
@@ -191,7 +191,7 @@ fn composed(
         }
         if let Some(of) = m.lookahead {
             let mut slow = if t == 1 { p0 } else { slows[i] };
-            if t % of.k == 0 {
+            if t.is_multiple_of(of.k) {
                 slow += of.alpha * (p - slow);
                 p = slow;
             }

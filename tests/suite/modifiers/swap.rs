@@ -132,9 +132,10 @@ fn parameters_without_an_average_stay() {
     let mut optimizer = Optimizer::builder()
         .group(averaging().on(rule), [("a", 2), ("frozen", 2)])
         .group(rule, [("b", 2)])
+        .group(averaging().on(Adam { lr: 0.25, eps: 0.0, ..Default::default() }), [("c", 2)])
         .build(&gpu.device, &gpu.queue)
         .expect("built");
-    for name in ["a", "frozen", "b"] {
+    for name in ["a", "frozen", "b", "c"] {
         optimizer.set_param(name, &[1.0, 2.0]).expect("set");
         optimizer.set_grad(name, &[1.0, 1.0]).expect("set");
     }
@@ -144,9 +145,15 @@ fn parameters_without_an_average_stay() {
     optimizer.swap_average(&mut encoder).expect("recorded");
     gpu.submit(encoder);
     let read = |name| optimizer.read_param(name).and_then(|r| r.wait()).expect("read");
+    let read_state =
+        |name| optimizer.read_state(name, "average").and_then(|r| r.wait()).expect("read");
     assert_eq!(read("frozen"), [1.0, 2.0]);
     assert_eq!(read("b"), [0.75, 1.75]);
     assert_eq!(read("a"), [0.875, 1.875]);
+    // Of another rule, with more states: its average is another array.
+    let [c, state] = [read("c"), read_state("c")];
+    assert!(c.iter().zip([0.875, 1.875]).all(|(x, near)| (x - near).abs() < 1e-6), "{c:?}");
+    assert!(state.iter().zip([0.75, 1.75]).all(|(x, near)| (x - near).abs() < 1e-6), "{state:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub fn all() -> Modifiers {
         cautious: true,
         clip_update: Some(0.5),
         clip_grad_tensor: Some(1.0),
-        bounds: Some((-2.0, 2.0)),
+        bounds: Some((-1.25, 1.5)),
         average: Some(Average::ema(0.9)),
         lookahead: Some(Lookahead { k: 2, alpha: 0.5 }),
     }
