@@ -1,8 +1,6 @@
 //! Groups that are cut from shapes.
 
-use wgpu_optim::{
-    AdamW, CpuBuilder, CpuOptimizer, Decay, DecayKind, Lion, Modifiers, Rprop, SGD,
-};
+use wgpu_optim::{AdamW, CpuBuilder, CpuOptimizer, Decay, DecayKind, Lion, Modifiers, Rprop, SGD};
 
 const PARAMS: [(&str, &[usize]); 4] =
     [("w", &[3, 4]), ("b", &[3]), ("kernel", &[2, 2, 3, 3]), ("scale", &[])];
