@@ -184,8 +184,8 @@ impl<T: Real> Optimizer<Cpu<T>> {
         self.engine.tensors.iter_mut().for_each(Tensor::zero_grad);
     }
 
-    /// Exchanges parameters and their averages ([`Modifiers::average`](crate::Modifiers)), as for an
-    /// evaluation, and at the second call back. Meanwhile steps, saving and loading are refused.
+    /// Exchanges parameters and their averages ([`Modifiers::average`](crate::Modifiers)), as for
+    /// an evaluation, and at the second call back. Meanwhile steps, saving and loading are refused.
     /// Parameters without an average, and those that took no step yet, stay.
     ///
     /// # Errors
