@@ -91,8 +91,8 @@ pub enum DecayKind {
     Fixed,
 }
 
-/// An average of a parameter over steps. It starts at the parameter before the first step, and up to
-/// step `start` it is the parameter.
+/// An average of a parameter over steps. It starts at the parameter before the first step, and is
+/// the parameter up to step `start`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Average {
     /// How steps are weighted.

@@ -20,8 +20,7 @@ crate::fields! {
         low,
         /// the largest
         high,
-        /// the gradient's largest norm; of a tensor, by its sums, what its gradient is multiplied
-        /// by
+        /// the gradient's largest norm; of a tensor, by its sums, what that is multiplied by
         grad_scale,
         /// the update's largest root mean square; of a tensor, what its update is multiplied by
         update_scale,
