@@ -29,7 +29,7 @@ const ROOTS: u32 = 16;
 pub const MAX_EXPONENT: f64 = 16.0;
 
 /// base^exponent, to a few parts in 10¹⁵, for a positive base within f32's range and an exponent
-/// from 0 to [`MAX_EXPONENT`]. A base of 0 gives 0, as a power should, if the exponent is 2⁻¹⁶ or
+/// from 0 to `MAX_EXPONENT`. A base of 0 gives 0, as a power should, if the exponent is 2⁻¹⁶ or
 /// more.
 pub fn real_power<N: Number>(base: N, exponent: f64) -> N {
     let whole = exponent.floor();
