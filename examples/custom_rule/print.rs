@@ -1,7 +1,7 @@
 //! The WGSL of a whole kernel, for readers who are curious.
 
 use crate::RULE;
-use wgpu_optim::internals::geometry::Transport;
+use wgpu_optim::internals::geometry::{Sharing, Transport};
 use wgpu_optim::internals::limits::Limits;
 use wgpu_optim::internals::pages::Slots;
 use wgpu_optim::internals::{Extras, Formats, RuleKernel, rule_kernel};
@@ -14,7 +14,7 @@ pub fn update_kernel() -> Result<String, Error> {
     let kernel = RuleKernel::Update {
         transport: Transport::Vec4,
         slots: Slots::One,
-        shared: false,
+        sharing: Sharing::Apart,
         extras: Extras::default(),
         formats: Formats::f32(1),
         narrow: false,

@@ -13,8 +13,8 @@ use std::fmt::{self, Debug};
 use std::ops::Range;
 
 /// A checkpoint's bytes in order, chunk by chunk: an iterator that waits for the device (not in
-/// browsers, where nothing can), or [`Self::next_chunk`] to be `.await`ed. Two chunks are on their way at once; no more of the
-/// checkpoint is in memory.
+/// browsers, where nothing can), or [`Self::next_chunk`] to be `.await`ed. Two chunks are on their
+/// way at once; no more of the checkpoint is in memory.
 ///
 /// It has the optimizer to itself, so that no step is recorded meanwhile. Submit nothing that
 /// writes to its buffers until the last chunk is there.
