@@ -1,6 +1,7 @@
 // Measures gradients, as they arrived. Few threads share a block and take many elements each: fewer
 // sums meet. 16 threads meet in workgroup memory; where the device has subgroups, 8 exchange their
-// sums without a barrier.
+// sums without a barrier; where threads that meet cost most, one has a block alone and adds up what
+// the 16 would, to the same bits.
 // #import blocks
 // #import partials
 
@@ -42,7 +43,11 @@ fn square(magnitudes: vec4<u32>, scale: f32) -> f32 {
 // The measure of sixteen elements: those of four threads of an update, so far apart.
 fn sixteen(block: u32, thread: u32) -> Measure {
     let row = row_of(block);
+    // #if alone
+    let apart = 16u;
+    // #else
     let apart = THREADS_PER_BLOCK;
+    // #end
     let a_lanes = lanes_of(thread);
     let b_lanes = lanes_of(thread + apart);
     let c_lanes = lanes_of(thread + 2u * apart);
@@ -83,10 +88,29 @@ fn sixteen(block: u32, thread: u32) -> Measure {
     );
 }
 
+// #if alone
+// What eight of the 16 threads add up, in the order of `eight` in `tree.wgsl`.
+fn eight(block: u32, first: u32) -> Measure {
+    let low = plus(
+        plus(sixteen(block, first), sixteen(block, first + 1u)),
+        plus(sixteen(block, first + 2u), sixteen(block, first + 3u)),
+    );
+    let high = plus(
+        plus(sixteen(block, first + 4u), sixteen(block, first + 5u)),
+        plus(sixteen(block, first + 6u), sixteen(block, first + 7u)),
+    );
+    return plus(low, high);
+}
+// #end
+
 fn thread_sum(block: u32, thread: u32) -> Measure {
+    // #if alone
+    return plus(eight(block, 0u), eight(block, 8u));
+    // #else
     // #if subgroups
     return plus(sixteen(block, thread), sixteen(block, thread + 4u * THREADS_PER_BLOCK));
     // #else
     return sixteen(block, thread);
+    // #end
     // #end
 }

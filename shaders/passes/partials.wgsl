@@ -1,11 +1,15 @@
-// Adds up what the threads of each block have (`thread_sum`, by `sum_block` or `sum_8`), in a fixed
-// order and without atomics. `tensors` has each block's place among the partial sums, and its
-// tensor's index.
+// Adds up what the threads of each block have (`thread_sum`, by `sum_block`, by `sum_8`, or one
+// thread's), in a fixed order and without atomics. `tensors` has each block's place among the
+// partial sums, and its tensor's index.
 // #import blocks
 // #if memory
 // #import tree
-// #else
+// #end
+// #if subgroups
 // #import subgroups
+// #end
+// #if alone
+// #import measures
 // #end
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -29,7 +33,11 @@ fn main(
     // Every thread takes part in the exchange, also one that has nothing to add.
     // #if subgroups
     let sum = sum_8(thread_sum(block, thread));
-    // #else
+    // #end
+    // #if alone
+    let sum = thread_sum(block, thread);
+    // #end
+    // #if memory
     sums[invocation] = thread_sum(block, thread);
     sum_block(invocation - thread, thread);
     let sum = sums[invocation];

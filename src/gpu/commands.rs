@@ -191,7 +191,7 @@ impl CommandBuilder<'_> {
         let grads = self.window(dispatch.windows[1], StateOf::default(), codec)?;
         operands.push((Resource::Grads, grads));
         operands.push((Resource::Partials, self.partials(Summed::Measures)?));
-        let threads = self.compiler.exchange.threads_to_measure();
+        let threads = Exchange::threads_to_measure(self.compiler.measuring);
         let grid = dispatch.grid(threads, &self.compiler.limits);
         self.compiler.ready(key, &operands, Bound::Nothing, grid)
     }

@@ -98,6 +98,8 @@ pub(super) struct Compiler {
     prefers_u64: bool,
     /// How threads exchange what they add up.
     pub exchange: Exchange,
+    /// How they exchange what they measure; `None` if one measures a block alone.
+    pub measuring: Option<Exchange>,
     pipelines: HashMap<Key, Pipeline, Mixed>,
     /// Those of rules' kernels whose mistakes may not be known yet.
     #[cfg(target_arch = "wasm32")]
@@ -112,6 +114,12 @@ impl Compiler {
         let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP)
             && u64::from(device.adapter_info().subgroup_min_size) >= MIN_SUBGROUP;
         let exchange = if has_subgroups { Exchange::Subgroups } else { Exchange::Memory };
+        // Browsers fall back on SwiftShader, which runs threads that meet at a barrier one by one,
+        // each with a stack of its own. Measured there and nowhere else: see benches/NOTES.md.
+        let wgpu::AdapterInfo { device_type, backend, .. } = device.adapter_info();
+        let is_fallback =
+            (device_type, backend) == (wgpu::DeviceType::Cpu, wgpu::Backend::BrowserWebGpu);
+        let measuring = (!is_fallback).then_some(exchange);
         let (limits, pipelines) = (Limits::from(&device.limits()), HashMap::default());
         Self {
             device: device.clone(),
@@ -119,6 +127,7 @@ impl Compiler {
             cache,
             prefers_u64,
             exchange,
+            measuring,
             pipelines,
             #[cfg(target_arch = "wasm32")]
             modules: Vec::new(),
@@ -135,7 +144,7 @@ impl Compiler {
 
     /// The kernel that measures gradients.
     pub fn measure(&self, transport: Transport, codec: Codec) -> Fixed {
-        Fixed::Measure { transport: self.best(transport), exchange: self.exchange, codec }
+        Fixed::Measure { transport: self.best(transport), exchange: self.measuring, codec }
     }
 
     /// The kernel that zeroes gradients.

@@ -51,11 +51,12 @@ impl Exchange {
     pub const ALL: [Self; 2] = [Self::Memory, Self::Subgroups];
 
     /// Threads that measure a block of gradients together: fewer than update it, so that fewer sums
-    /// meet.
-    pub const fn threads_to_measure(self) -> u64 {
-        match self {
-            Self::Memory => 16,
-            Self::Subgroups => MIN_SUBGROUP,
+    /// meet; one alone where they exchange nothing.
+    pub const fn threads_to_measure(exchange: Option<Self>) -> u64 {
+        match exchange {
+            Some(Self::Memory) => 16,
+            Some(Self::Subgroups) => MIN_SUBGROUP,
+            None => 1,
         }
     }
 

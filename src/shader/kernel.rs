@@ -92,8 +92,8 @@ pub enum Fixed {
     Measure {
         /// How threads reach elements.
         transport: Transport,
-        /// How threads exchange their measures.
-        exchange: Exchange,
+        /// How threads exchange their measures; `None` if one measures a block alone.
+        exchange: Option<Exchange>,
         /// How gradients are stored.
         codec: Codec,
     },
@@ -269,12 +269,13 @@ pub fn request_binding() -> Binding {
 }
 
 impl Kernel {
-    /// Lets so many threads share a block and exchange their sums.
-    fn exchange(&mut self, exchange: Exchange, threads: u64) {
+    /// Lets so many threads share a block and exchange their sums, or one have it alone.
+    fn exchange(&mut self, exchange: Option<Exchange>, threads: u64) {
         self.threads = Some(threads);
         self.flags.push(match exchange {
-            Exchange::Memory => "memory",
-            Exchange::Subgroups => "subgroups",
+            Some(Exchange::Memory) => "memory",
+            Some(Exchange::Subgroups) => "subgroups",
+            None => "alone",
         });
     }
 }
@@ -333,7 +334,7 @@ fn update(of: &OfRule<'_>, sharing: Sharing, extras: Extras) -> Kernel {
     if let Some(exchange) = statistics {
         let exchange = update_exchange(&of.formats, exchange);
         kernel.bindings.push(partials("Summand"));
-        kernel.exchange(exchange, exchange.threads_to_sum());
+        kernel.exchange(Some(exchange), exchange.threads_to_sum());
     }
     // Sums are added up in one order, whatever the transport, so that placement changes no bit.
     // Where elements have 16 or 8 bits, a word must not be two threads'.
@@ -368,7 +369,7 @@ fn sum(of: &OfRule<'_>, clamp: bool, exchange: Exchange) -> Kernel {
     kernel.bindings.push(partials("Summand"));
     kernel.bindings.extend(totals(of.rule, Pass::Sum));
     kernel.flags.extend(clamp.then_some("clamp"));
-    kernel.exchange(exchange, exchange.threads_to_sum());
+    kernel.exchange(Some(exchange), exchange.threads_to_sum());
     kernel.texts.push(("rule_summand", glue::rule_summand(&sums)));
     kernel.texts.push(("summand", glue::summand(sums.len())));
     kernel.label = format!("the sums of {}", of.rule.name());
@@ -439,12 +440,12 @@ pub fn fixed(kernel: Fixed) -> Shader {
     .link()
 }
 
-fn measure(transport: Transport, exchange: Exchange, codec: Codec) -> Kernel {
+fn measure(transport: Transport, exchange: Option<Exchange>, codec: Codec) -> Kernel {
     let mut kernel = flags_of(transport);
     kernel.label = "the measure of gradients".into();
     kernel.file = "measure";
     kernel.flags.push("measures");
-    kernel.exchange(exchange, exchange.threads_to_measure());
+    kernel.exchange(exchange, Exchange::threads_to_measure(exchange));
     kernel.bindings = vec![
         table(transport),
         Binding::elements(Resource::Grads, Access::Read, "grads", (codec, transport)),

@@ -50,6 +50,20 @@ fn many_arrays_are_read_in_one_submission() {
     assert_eq!(gpu.submissions(), told(2) + 3, "what is refused submits nothing");
 }
 
+/// Code that is to run in browsers too awaits an optimizer; elsewhere it is there at once.
+#[test]
+fn building_may_be_awaited() {
+    let Gpu { device, queue } = Gpu::default();
+    let build = |lr| {
+        let rule = Adam { lr, ..Default::default() };
+        let builder = Optimizer::builder().group(rule, [("w", 2)]);
+        pollster::block_on(builder.build_async(device, queue))
+    };
+    assert_eq!(build(0.5).expect("built").groups(), 1);
+    let refused = build(-1.0).expect_err("refused").to_string();
+    assert!(refused.contains("`lr`"), "{refused}");
+}
+
 /// A group's rule is found by its type, and changed in part: what is not named stays.
 #[test]
 fn a_rule_is_found_by_its_type_and_changed_in_part() {

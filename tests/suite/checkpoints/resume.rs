@@ -290,10 +290,16 @@ fn chunks_are_the_same_bytes() {
         while let Some(chunk) = pollster::block_on(chunks.next_chunk()) {
             awaited.extend(chunk.expect("there"));
         }
+        let at_once = optimizer.save().chunk_bytes(1000).bytes_async();
+        let at_once = pollster::block_on(at_once);
+        let snapshot = pollster::block_on(optimizer.snapshot_async());
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        awaited
+        (awaited, at_once, snapshot)
     });
+    let (awaited, at_once, snapshot) = awaited;
     assert_eq!(awaited, whole);
+    assert_eq!(at_once.expect("saved"), whole);
+    assert_eq!(snapshot.expect("told"), optimizer.snapshot().expect("told"));
 }
 
 /// Parameters in buffers of the caller's, at odd offsets, larger than a binding.

@@ -132,7 +132,7 @@ fn fixed_shaders() -> impl Iterator<Item = (String, Shader)> {
     let codecs = [Codec::F32, Codec::F16, Codec::Bf16];
     let measure = move |transport| {
         let of = move |exchange| codecs.map(|codec| Fixed::Measure { transport, exchange, codec });
-        Exchange::ALL.map(of).into_iter().flatten()
+        [None].into_iter().chain(Exchange::ALL.map(Some)).flat_map(of)
     };
     let measures = Transport::ALL.into_iter().flat_map(measure);
     let sums = (1..=4).map(SumOf::Sums).chain([SumOf::Measures]).map(Fixed::AddUp);

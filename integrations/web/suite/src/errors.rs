@@ -93,7 +93,7 @@ pub async fn what_build_refuses_build_async_refuses(gpu: &Gpu) {
     gpu.step(&mut later);
 }
 
-/// What is given later cannot be waited for; the device tells its own handler, and it is the caller's.
+/// What is given later cannot be waited for; the device tells its handler, which is the caller's.
 pub async fn later_mistakes_reach_the_devices_handler(gpu: &Gpu) {
     let mut optimizer = in_arena(4).build_async(&gpu.device, &gpu.queue).await.expect("built");
     optimizer.add_group(Mistaken, [("b", 4)]).expect("not known yet");

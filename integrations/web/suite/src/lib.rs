@@ -11,12 +11,13 @@ mod formats;
 mod gpu;
 mod rules;
 mod shaders;
+mod speed;
 
 use gpu::Gpu;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Runs the tests whose names have this word, and returns how many passed. What they say goes to the
-/// console.
+/// Runs the tests whose names have this word, and returns how many passed. What they say goes to
+/// the console.
 #[wasm_bindgen]
 pub async fn run(word: String) -> u32 {
     std::panic::set_hook(Box::new(|info| say(&format!("FAILED: {info}"))));
@@ -45,6 +46,13 @@ pub async fn run(word: String) -> u32 {
         errors::later_mistakes_reach_the_devices_handler,
     }
     passed
+}
+
+/// Tells the console how long steps take.
+#[wasm_bindgen]
+pub async fn time_steps() -> u32 {
+    speed::compare().await;
+    1
 }
 
 /// Tells the console.
