@@ -385,7 +385,7 @@ fn sum_grads(of: &OfRule<'_>, exchange: Exchange) -> Kernel {
     // It reads no coefficients, but is given a step's upload like all of a rule's kernels.
     kernel.bindings.extend(page_bindings());
     kernel.flags.retain(|flag| *flag == "u64");
-    kernel.exchange(exchange, exchange.threads_to_sum());
+    kernel.exchange(Some(exchange), exchange.threads_to_sum());
     kernel.texts.push(("summand", glue::summand(of.rule.sums_of(Pass::SumGrads).len())));
     kernel.label = format!("the gradients' norms for {}", of.rule.name());
     kernel.file = "sum_grads";
@@ -399,7 +399,7 @@ fn sum_updates(of: &OfRule<'_>, clamp: bool, exchange: Exchange) -> Kernel {
     kernel.bindings.push(partials("Summand"));
     kernel.bindings.extend(totals(of.rule, Pass::SumUpdates));
     kernel.flags.extend(clamp.then_some("clamp"));
-    kernel.exchange(exchange, exchange.threads_to_sum());
+    kernel.exchange(Some(exchange), exchange.threads_to_sum());
     let sums = of.rule.sums();
     if !sums.is_empty() {
         kernel.flags.push("sums");
