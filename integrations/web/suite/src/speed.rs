@@ -5,11 +5,14 @@ use wgpu_optim::{Adam, Builder, Optimizer};
 
 const STEPS: usize = 5;
 
+/// What is done around a step.
+type Around = fn(Builder) -> Builder;
+
 /// Adam, plain and with something around the step, for a model of so many tensors.
 pub async fn compare() {
     let gpu = Gpu::new().await;
     for (tensors, len) in [(1, 1_000), (1, 100_000), (1, 1_000_000), (100, 10_000)] {
-        let around: [(&str, fn(Builder) -> Builder); 4] = [
+        let around: [(&str, Around); 4] = [
             ("plain", |builder| builder),
             ("skipping", Builder::skip_non_finite),
             ("clipped", |builder| builder.clip_grad_norm(1.0)),
