@@ -123,6 +123,9 @@ fn rule(group: &GroupSnapshot) -> Result<Box<dyn DynRule>, Box<dyn Error>> {
             (Hyperparameter::Pair(own), Some(HyperparameterValue::Pair([first, second]))) => {
                 *own = (*first, *second);
             }
+            (Hyperparameter::Triple(own), Some(HyperparameterValue::Triple([a, b, c]))) => {
+                *own = (*a, *b, *c);
+            }
             _ => {}
         }
     }

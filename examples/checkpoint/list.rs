@@ -44,6 +44,7 @@ pub fn value(value: HyperparameterValue) -> String {
     match value {
         HyperparameterValue::Number(number) => format!("{number:?}"),
         HyperparameterValue::Pair([first, second]) => format!("({first:?}, {second:?})"),
+        HyperparameterValue::Triple([a, b, c]) => format!("({a:?}, {b:?}, {c:?})"),
         HyperparameterValue::Flag(flag) => format!("{flag}"),
         other => format!("{other:?}"),
     }

@@ -60,6 +60,7 @@ fn hyperparameters(rule: &dyn DynRule) -> BTreeMap<String, HyperparameterValue> 
         Hyperparameter::Flag(flag) => HyperparameterValue::Flag(*flag),
         Hyperparameter::Number(number) => HyperparameterValue::Number(*number),
         Hyperparameter::Pair(pair) => HyperparameterValue::Pair([pair.0, pair.1]),
+        Hyperparameter::Triple((a, b, c)) => HyperparameterValue::Triple([*a, *b, *c]),
     };
     let told = rule.hyperparameters().into_iter();
     std::iter::once(lr).chain(told.map(|(name, told)| (name.to_owned(), value(told)))).collect()

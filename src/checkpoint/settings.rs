@@ -97,12 +97,17 @@ fn set(rule: &mut dyn DynRule, name: &str, value: HyperparameterValue) -> Result
             **own = (first, second);
             return Ok(());
         }
+        (Hyperparameter::Triple(own), HyperparameterValue::Triple([first, second, third])) => {
+            **own = (first, second, third);
+            return Ok(());
+        }
         (Hyperparameter::Flag(own), HyperparameterValue::Flag(value)) => {
             **own = value;
             return Ok(());
         }
         (Hyperparameter::Number(_), _) => "a number",
         (Hyperparameter::Pair(_), _) => "two numbers",
+        (Hyperparameter::Triple(_), _) => "three numbers",
         (Hyperparameter::Flag(_), _) => "true or false",
     };
     drop(told);

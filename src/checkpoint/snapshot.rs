@@ -65,6 +65,8 @@ pub enum HyperparameterValue {
     Number(f64),
     /// Two numbers.
     Pair([f64; 2]),
+    /// Three numbers.
+    Triple([f64; 3]),
 }
 
 /// A parameter: its shape, how its arrays are stored, and its steps.

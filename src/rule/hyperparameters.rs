@@ -8,6 +8,8 @@ pub enum Hyperparameter<'a> {
     Number(&'a mut f64),
     /// Two numbers, such as betas.
     Pair(&'a mut (f64, f64)),
+    /// Three numbers, such as Adan's betas.
+    Triple(&'a mut (f64, f64, f64)),
     /// A choice, such as `maximize`.
     Flag(&'a mut bool),
 }
@@ -21,6 +23,12 @@ impl<'a> From<&'a mut f64> for Hyperparameter<'a> {
 impl<'a> From<&'a mut (f64, f64)> for Hyperparameter<'a> {
     fn from(pair: &'a mut (f64, f64)) -> Self {
         Self::Pair(pair)
+    }
+}
+
+impl<'a> From<&'a mut (f64, f64, f64)> for Hyperparameter<'a> {
+    fn from(triple: &'a mut (f64, f64, f64)) -> Self {
+        Self::Triple(triple)
     }
 }
 

@@ -22,6 +22,7 @@
 //! | Burn | `RmsProp` | `eps: 1e-5`, `momentum: 0.9` |
 //! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
 //! | the authors' code | `ADOPT` | `decoupled_weight_decay: decouple`; `clip: false` for a `clip_lambda` of `None` |
+//! | the authors' code, Burn | `Adan` | the same names to the same values; `neg_pre_grad` keeps its sign |
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
 //! the buffer, both as PyTorch does.
@@ -79,6 +80,7 @@ rules! {
     adagrad: Adagrad;
     adam: Adam, AdamW;
     adamax: Adamax;
+    adan: Adan;
     adopt: ADOPT;
     lamb: LAMB;
     lars: LARS;

@@ -4,8 +4,8 @@
 
 use crate::common::random::Random;
 use wgpu_optim::{
-    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, CpuOptimizer, DynRule, LAMB, LARS,
-    Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer, DynRule, LAMB,
+    LARS, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 const STEPS: usize = 25;
@@ -427,6 +427,28 @@ fn adopt() {
             let normalized = gradients[t] / v(t - 1).sqrt().max(1e-6);
             m = 0.8 * m + (1.0 - 0.8) * normalized.clamp(-bound, bound);
             theta -= 0.02 * m;
+        }
+        theta
+    });
+}
+
+/// Xie et al. 2022, Algorithm 1, with the paper's β, which are one minus the code's, and its
+/// moments m, v and n with PyTorch's bias corrections.
+#[test]
+fn adan() {
+    let rule = Adan { lr: 0.02, betas: (0.9, 0.8, 0.95), weight_decay: 0.3, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (b1, b2, b3) = (0.1, 0.2, 0.05);
+        let (mut m, mut v, mut n) = (0.0, 0.0, 0.0);
+        for (k, g) in gradients.iter().enumerate() {
+            let change = if k == 0 { 0.0 } else { g - gradients[k - 1] };
+            m = (1.0 - b1) * m + b1 * g;
+            v = (1.0 - b2) * v + b2 * change;
+            n = (1.0 - b3) * n + b3 * f64::powi(g + (1.0 - b2) * change, 2);
+            let corrected = |x: f64, b: f64| x / (1.0 - (1.0 - b).powi(k as i32 + 1));
+            let eta = 0.02 / (corrected(n, b3).sqrt() + 1e-8);
+            let step = eta * (corrected(m, b1) + (1.0 - b2) * corrected(v, b2));
+            theta = (theta - step) / (1.0 + 0.3 * 0.02);
         }
         theta
     });

@@ -6,8 +6,8 @@
 use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATIO, Tolerance};
 use super::hyper::Hyper;
 use wgpu_optim::{
-    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, DynRule, LAMB, LARS, Lion, NAdam,
-    RAdam, RMSprop, Rprop, SGD,
+    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB, LARS, Lion,
+    NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -57,6 +57,7 @@ macro_rules! rules {
 }
 
 const BETAS: (f64, f64) = (0.8, 0.95);
+const THREE_BETAS: (f64, f64, f64) = (0.9, 0.8, 0.95);
 
 /// The row of a rule; `None` for one that is not the crate's.
 pub fn of(name: &str) -> Option<&'static Facts> {
@@ -231,6 +232,34 @@ pub static FACTS: &[Facts] = &[
                     betas: h.betas((0.9, 0.999)),
                     eps: h.number("eps", 1e-8),
                     weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "adan",
+        variants: || rules![Adan {}],
+        changed: || {
+            rules![
+                Adan { lr: 0.3, betas: THREE_BETAS, eps: 1e-3, weight_decay: 0.5, maximize: true },
+                Adan { weight_decay: 0.1, no_prox: true },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [1.2e-3, 1.2e-3, 8e-5, 1e-6, 1.2e-5, 1.5e-6],
+        golden: Golden {
+            cases: &["adan", "adan_no_prox"],
+            rule: |h| {
+                Adan {
+                    lr: h.lr(),
+                    betas: h.three_betas((0.98, 0.92, 0.99)),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    no_prox: h.flag("no_prox"),
                     maximize: h.flag("maximize"),
                 }
                 .into()

@@ -37,6 +37,14 @@ impl Hyper {
         (betas[0].as_f64().expect("β1"), betas[1].as_f64().expect("β2"))
     }
 
+    /// β1, β2 and β3.
+    pub fn three_betas(&mut self, default: (f64, f64, f64)) -> (f64, f64, f64) {
+        let Some(betas) = self.0.remove("betas") else { return default };
+        let [first, second, third] =
+            serde_json::from_value::<[f64; 3]>(betas).expect("three numbers");
+        (first, second, third)
+    }
+
     /// Panics if something was not taken.
     pub fn all_taken(self, case: &str) {
         assert!(self.0.is_empty(), "{case}: not understood: {:?}", self.0);
