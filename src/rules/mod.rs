@@ -23,6 +23,7 @@
 //! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
 //! | the authors' code | `ADOPT` | `decoupled_weight_decay: decouple`; `clip: false` for a `clip_lambda` of `None` |
 //! | the authors' code, Burn | `Adan` | the same names to the same values; `neg_pre_grad` keeps its sign |
+//! | timm | `LaProp` | the same names to the same values |
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
 //! the buffer, both as PyTorch does.
@@ -83,6 +84,7 @@ rules! {
     adan: Adan;
     adopt: ADOPT;
     lamb: LAMB;
+    laprop: LaProp;
     lars: LARS;
     lion: Lion;
     nadam: NAdam;

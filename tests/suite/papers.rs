@@ -5,7 +5,7 @@
 use crate::common::random::Random;
 use wgpu_optim::{
     ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer, DynRule, LAMB,
-    LARS, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    LARS, LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 const STEPS: usize = 25;
@@ -452,6 +452,47 @@ fn adan() {
         }
         theta
     });
+}
+
+/// Ziyin, Wang and Ueda 2020, Algorithm 1; with a constant learning rate its bias correction of
+/// the momentum is timm's quotient of learning rates. Decay after the step, as in timm.
+#[test]
+fn laprop() {
+    let rule = LaProp { lr: 0.02, betas: (0.8, 0.95), weight_decay: 0.1, ..Default::default() };
+    compare(rule, |mut theta, gradients| {
+        let (mut n, mut m, mut c_n, mut c_m) = (0.0, 0.0, 0.0, 0.0);
+        for g in gradients {
+            n = 0.95 * n + (1.0 - 0.95) * g * g;
+            c_n = 0.95 * c_n + (1.0 - 0.95);
+            c_m = 0.8 * c_m + (1.0 - 0.8);
+            m = 0.8 * m + (1.0 - 0.8) * g / (f64::sqrt(n / c_n) + 1e-15);
+            theta -= 0.02 * m / c_m;
+            theta -= 0.02 * 0.1 * theta;
+        }
+        theta
+    });
+}
+
+/// With a learning rate of 0 nothing moves, whatever the mean holds of earlier ones; and the steps
+/// after it are finite.
+#[test]
+fn laprop_stands_still_without_a_learning_rate() {
+    for first_lr in [0.0, 0.1] {
+        let rule = LaProp { lr: first_lr, ..Default::default() };
+        let mut cpu =
+            CpuOptimizer::<f64>::builder().group(rule, [("p", 1)]).build().expect("built");
+        let mut step = |lr: f64| {
+            cpu.set_lr(0, lr).expect("in range");
+            cpu.set_grad("p", &[0.5]).expect("set");
+            cpu.step().expect("stepped");
+            cpu.param("p").expect("there")[0]
+        };
+        let first = step(first_lr);
+        assert_eq!(first == 0.0, first_lr == 0.0);
+        assert_eq!([step(0.0), step(0.0)], [first; 2]);
+        let last = step(0.1);
+        assert!(last.is_finite() && last < first, "{first} → {last}");
+    }
 }
 
 /// A tensor's norm, added up in f64.

@@ -6,8 +6,8 @@
 use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATIO, Tolerance};
 use super::hyper::Hyper;
 use wgpu_optim::{
-    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB, LARS, Lion,
-    NAdam, RAdam, RMSprop, Rprop, SGD,
+    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB, LARS, LaProp,
+    Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -319,6 +319,30 @@ pub static FACTS: &[Facts] = &[
                 .into()
             },
             states: &[["mu", "exp_avg"], ["nu", "exp_avg_sq"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "laprop",
+        variants: || rules![LaProp {}],
+        changed: || {
+            rules![LaProp { lr: 0.3, betas: BETAS, eps: 1e-3, weight_decay: 0.1, maximize: true }]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [1.8e-3, 1.8e-3, 6e-5, 5e-7, 4e-5, 2.5e-6],
+        golden: Golden {
+            cases: &["laprop", "laprop_schedule"],
+            rule: |h| {
+                LaProp {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-15),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
             ..PYTORCH
         },
     },
