@@ -272,7 +272,7 @@ pub mod internals {
     pub use crate::model::{Codec, Formats, Keeping};
     pub use crate::rule::{
         AnyRun, AnyView, Instruction, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, MAX_SCALARS,
-        Operation, Program, Run, View, power,
+        Operation, Program, Run, View, exp_m1, power, real_power,
     };
     pub use crate::shader::{
         Binding, Extras, Fixed, Group, Resource, RuleKernel, Shader, SumOf, fixed, rule_kernel,

@@ -10,8 +10,9 @@ use crate::rule::number::{Number, Step};
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Sub};
 
-/// The most instructions of a program; the interpreter has as many registers.
-pub const MAX_INSTRUCTIONS: usize = 64;
+/// The most instructions of a program; the interpreter has as many registers. A power with an
+/// exponent of many digits takes fifty, and Schedule-Free rules have two.
+pub const MAX_INSTRUCTIONS: usize = 160;
 
 /// The most numbers that a group keeps from step to step.
 pub const MAX_SCALARS: usize = 4;

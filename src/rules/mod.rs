@@ -23,6 +23,7 @@
 //! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
 //! | the authors' code | `ADOPT` | `decoupled_weight_decay: decouple`; `clip: false` for a `clip_lambda` of `None` |
 //! | the authors' code, Burn | `Adan` | the same names to the same values; `neg_pre_grad` keeps its sign |
+//! | the authors' code, optax | `AdEMAMix` | the same names to the same values, a warm-up of `None` to 0; optax's `alpha` is 5 by default |
 //! | timm | `LaProp` | the same names to the same values |
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
@@ -82,6 +83,7 @@ rules! {
     adam: Adam, AdamW;
     adamax: Adamax;
     adan: Adan;
+    ademamix: AdEMAMix;
     adopt: ADOPT;
     lamb: LAMB;
     laprop: LaProp;

@@ -4,9 +4,9 @@ use crate::common::gpu::Gpu;
 use std::borrow::Cow;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer, DynRule, Error,
-    LAMB, LARS, LaProp, Lion, NAdam, NoSums, Number, Optimizer, Param, RAdam, RMSprop, Real, Rprop,
-    Rule, SGD, Step, fields,
+    ADOPT, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
+    DynRule, Error, LAMB, LARS, LaProp, Lion, NAdam, NoSums, Number, Optimizer, Param, RAdam,
+    RMSprop, Real, Rprop, Rule, SGD, Step, fields,
 };
 
 /// Refused with a message that has all these words.
@@ -218,7 +218,7 @@ fn hyperparameters_that_f32_cannot_hold() {
     }
     for (tiny, found) in [(1e-46, "1e-46, of which f32 makes 0e0"), (1e-40, "1e-40, of which")] {
         fields! { tiny, &[found, "or 0 if that is meant"];
-            LaProp: eps; Adan: eps; ADOPT: eps; AdaBelief: eps, eps_root; Adadelta: eps; Adagrad: eps, initial_accumulator_value;
+            AdEMAMix: eps; LaProp: eps; Adan: eps; ADOPT: eps; AdaBelief: eps, eps_root; Adadelta: eps; Adagrad: eps, initial_accumulator_value;
             Adam: eps; AdamW: eps; Adamax: eps; LAMB: eps; LARS: trust_coefficient; NAdam: eps;
             RAdam: eps; RMSprop: eps, initial_square_avg;
         }
@@ -226,7 +226,7 @@ fn hyperparameters_that_f32_cannot_hold() {
         check(rule, &["`step_sizes.0`", found]);
     }
     fields! { 1e39, &["1e39, of which f32 makes inf", "a smaller number"];
-        LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
+        AdEMAMix: lr, alpha, beta3_warmup, alpha_warmup, eps, weight_decay; LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
         Adagrad: lr, lr_decay, eps, initial_accumulator_value, weight_decay;
         Adam: lr, eps, weight_decay; AdamW: lr, eps, weight_decay; Adamax: lr, eps, weight_decay;
         LAMB: lr, eps, weight_decay; LARS: lr, momentum, trust_coefficient, weight_decay;
@@ -244,6 +244,7 @@ fn hyperparameters_that_f32_cannot_hold() {
     let betas = [((one, 0.9, 0.9), "`betas.0`"), ((0.9, one, 0.9), "`betas.1`")];
     for (betas, name) in betas.into_iter().chain([((0.9, 0.9, one), "`betas.2`")]) {
         check(Adan { betas, ..Default::default() }, &[name, "below 1 as an f32"]);
+        check(AdEMAMix { betas, ..Default::default() }, &[name, "below 1 as an f32"]);
     }
     for etas in [(1e-46, 1.2), (one, 1.2), (0.5, 1.0 + 1e-9), (0.5, 1e39)] {
         check(Rprop { etas, ..Default::default() }, &["`etas`", "as f32 too"]);

@@ -15,6 +15,7 @@ mod errors;
 mod facts;
 mod faults;
 mod formats;
+mod functions;
 mod golden;
 mod growth;
 mod large;

@@ -4,8 +4,8 @@
 
 use crate::common::random::Random;
 use wgpu_optim::{
-    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer, DynRule, LAMB,
-    LARS, LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    ADOPT, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
+    DynRule, LAMB, LARS, LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 const STEPS: usize = 25;
@@ -493,6 +493,41 @@ fn laprop_stands_still_without_a_learning_rate() {
         let last = step(0.1);
         assert!(last.is_finite() && last < first, "{first} → {last}");
     }
+}
+
+/// Pagliardini, Ablin and Grangier 2024, Algorithm 1 with the schedules of its section 3: α linear,
+/// and ln β3 a weighted harmonic mean. The code's 1e-8 in the logarithms is left out by moving the
+/// betas.
+#[test]
+fn ademamix() {
+    let (beta1, beta3, until) = (0.8, 0.97, 15.0);
+    let rule = AdEMAMix {
+        lr: 0.02,
+        betas: (beta1 - 1e-8, 0.95, beta3 - 1e-8),
+        alpha: 4.0,
+        beta3_warmup: until,
+        alpha_warmup: 10.0,
+        weight_decay: 0.1,
+        ..Default::default()
+    };
+    compare(rule, |mut theta, gradients| {
+        let (mut m1, mut m2, mut nu) = (0.0, 0.0, 0.0);
+        for (k, g) in gradients.iter().enumerate() {
+            let t = k as f64 + 1.0;
+            let alpha = f64::min(4.0 * t / 10.0, 4.0);
+            let (l1, l3) = (f64::ln(beta1), f64::ln(beta3));
+            let warming = (l1 * l3 / ((1.0 - t / until) * l3 + t / until * l1)).exp();
+            let beta3 = if t < until { warming } else { beta3 - 1e-8 };
+            let beta1 = beta1 - 1e-8;
+            m1 = beta1 * m1 + (1.0 - beta1) * g;
+            m2 = beta3 * m2 + (1.0 - beta3) * g;
+            nu = 0.95 * nu + (1.0 - 0.95) * g * g;
+            let m1_hat = m1 / (1.0 - beta1.powf(t));
+            let nu_hat: f64 = nu / (1.0 - 0.95f64.powf(t));
+            theta -= 0.02 * ((m1_hat + alpha * m2) / (nu_hat.sqrt() + 1e-8) + 0.1 * theta);
+        }
+        theta
+    });
 }
 
 /// A tensor's norm, added up in f64.

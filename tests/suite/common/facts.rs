@@ -6,8 +6,8 @@
 use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATIO, Tolerance};
 use super::hyper::Hyper;
 use wgpu_optim::{
-    ADOPT, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB, LARS, LaProp,
-    Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    ADOPT, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB, LARS,
+    LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -260,6 +260,44 @@ pub static FACTS: &[Facts] = &[
                     eps: h.number("eps", 1e-8),
                     weight_decay: h.number("weight_decay", 0.0),
                     no_prox: h.flag("no_prox"),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "ademamix",
+        variants: || rules![AdEMAMix {}],
+        changed: || {
+            rules![
+                AdEMAMix {
+                    lr: 0.3,
+                    betas: THREE_BETAS,
+                    alpha: 0.5,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    maximize: true
+                },
+                AdEMAMix { beta3_warmup: 5.5, alpha_warmup: 4.0 },
+                AdEMAMix { betas: (0.0, 0.0, 0.9999999), beta3_warmup: 1e7, alpha_warmup: 1e6 },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [3e-3, 1.2e-3, 3e-3, 3e-5, 3e-4, 7e-6],
+        golden: Golden {
+            cases: &["ademamix", "ademamix_warmup"],
+            rule: |h| {
+                AdEMAMix {
+                    lr: h.lr(),
+                    betas: h.three_betas((0.9, 0.999, 0.9999)),
+                    alpha: h.number("alpha", 2.0),
+                    beta3_warmup: h.number("beta3_warmup", 0.0),
+                    alpha_warmup: h.number("alpha_warmup", 0.0),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
                     maximize: h.flag("maximize"),
                 }
                 .into()
