@@ -9,7 +9,7 @@
 //!
 //! | from | rule | set |
 //! |---|---|---|
-//! | PyTorch | `SGD`, `Adagrad`, `RMSprop`, `Adadelta`, `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`, `Rprop` | the same names to the same values |
+//! | PyTorch | `SGD`, `Adagrad`, `RMSprop`, `Adadelta`, `Adam`, `AdamW`, `NAdam`, `RAdam`, `Adamax`, `Rprop`, `ASGD` | the same names to the same values |
 //! | optax | `adam`, `adamw`, `adamax`, `lion`, `lamb`, `lars`, `adabelief` | `betas: (b1, b2)` and the rest by name; `adamw`'s weight_decay is 1e-4 there |
 //! | optax | `amsgrad` | [`Adam`] with `amsgrad` and `max_after_correction` |
 //! | optax | `rmsprop` | `alpha: decay` (0.9), `eps_in_sqrt`, `lr_in_momentum`, `initial_square_avg: initial_scale` |
@@ -85,6 +85,7 @@ rules! {
     adan: Adan;
     ademamix: AdEMAMix;
     adopt: ADOPT;
+    asgd: ASGD;
     lamb: LAMB;
     laprop: LaProp;
     lars: LARS;

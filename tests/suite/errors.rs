@@ -4,7 +4,7 @@ use crate::common::gpu::Gpu;
 use std::borrow::Cow;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    ADOPT, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
+    ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
     DynRule, Error, LAMB, LARS, LaProp, Lion, NAdam, NoSums, Number, Optimizer, Param, RAdam,
     RMSprop, Real, Rprop, Rule, SGD, Step, fields,
 };
@@ -186,6 +186,9 @@ fn hyperparameters_out_of_range() {
         check(Adamax { betas: (bad, 0.9), ..Default::default() }.into(), &["`betas.0`"]);
         check(Lion { betas: (0.9, bad), ..Default::default() }.into(), &["`betas.1`"]);
     }
+    for alpha in [f64::NAN, -0.1, 16.5] {
+        check(ASGD { alpha, ..Default::default() }.into(), &["ASGD", "`alpha`", "from 0 to 16"]);
+    }
     let nesterov = SGD { nesterov: true, ..Default::default() };
     check(nesterov.into(), &["`nesterov`", "momentum above 0", "momentum 0"]);
     let damped = SGD { dampening: 0.1, momentum: 0.9, ..nesterov };
@@ -226,7 +229,7 @@ fn hyperparameters_that_f32_cannot_hold() {
         check(rule, &["`step_sizes.0`", found]);
     }
     fields! { 1e39, &["1e39, of which f32 makes inf", "a smaller number"];
-        AdEMAMix: lr, alpha, beta3_warmup, alpha_warmup, eps, weight_decay; LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
+        ASGD: lr, lambd, t0, weight_decay; AdEMAMix: lr, alpha, beta3_warmup, alpha_warmup, eps, weight_decay; LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
         Adagrad: lr, lr_decay, eps, initial_accumulator_value, weight_decay;
         Adam: lr, eps, weight_decay; AdamW: lr, eps, weight_decay; Adamax: lr, eps, weight_decay;
         LAMB: lr, eps, weight_decay; LARS: lr, momentum, trust_coefficient, weight_decay;

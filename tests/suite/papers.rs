@@ -4,7 +4,7 @@
 
 use crate::common::random::Random;
 use wgpu_optim::{
-    ADOPT, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
+    ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
     DynRule, LAMB, LARS, LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
@@ -528,6 +528,50 @@ fn ademamix() {
         }
         theta
     });
+}
+
+/// Bottou 2010, section 4.2, with PyTorch's powers: the step size and the average as functions of
+/// the step's number alone.
+#[test]
+fn asgd() {
+    let rule = ASGD { lr: 0.05, lambd: 0.2, alpha: 0.6, t0: 4.0, ..Default::default() };
+    let eta = |k: usize| 0.05 / (1.0 + 0.2 * 0.05 * k as f64).powf(0.6);
+    compare(rule, |mut theta, gradients| {
+        for (k, g) in gradients.iter().enumerate() {
+            theta = (1.0 - 0.2 * eta(k)) * theta - eta(k) * g;
+        }
+        theta
+    });
+}
+
+/// From the step after t0 on, the average is the mean of what the parameter was: of a parameter
+/// that falls by 1, the middle.
+#[test]
+fn asgd_averages() {
+    let rule = ASGD { lr: 1.0, lambd: 0.0, t0: 3.0, ..Default::default() };
+    let mut cpu = CpuOptimizer::<f64>::builder().group(rule, [("p", 1)]).build().expect("built");
+    for step in 1..=20 {
+        cpu.set_grad("p", &[1.0]).expect("set");
+        cpu.step().expect("stepped");
+        let found = cpu.state("p", "ax").expect("in use")[0];
+        let first = f64::min(f64::from(step), 5.0);
+        let expected = -(first + f64::from(step)) / 2.0;
+        assert!((found - expected).abs() < TOLERANCE, "step {step}: {found} for {expected}");
+    }
+}
+
+/// As in PyTorch, whose step size is computed at the end of the step before.
+#[test]
+fn asgd_takes_a_new_learning_rate_one_step_late() {
+    let rule = ASGD { lr: 1.0, lambd: 0.0, ..Default::default() };
+    let mut cpu = CpuOptimizer::<f64>::builder().group(rule, [("p", 1)]).build().expect("built");
+    let way = [0.5, 0.25, 0.125].map(|lr| {
+        cpu.set_lr(0, lr).expect("in range");
+        cpu.set_grad("p", &[-1.0]).expect("set");
+        cpu.step().expect("stepped");
+        cpu.param("p").expect("there")[0]
+    });
+    assert_eq!(way, [0.5, 1.0, 1.25]);
 }
 
 /// A tensor's norm, added up in f64.

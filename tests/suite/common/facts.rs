@@ -6,8 +6,8 @@
 use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATIO, Tolerance};
 use super::hyper::Hyper;
 use wgpu_optim::{
-    ADOPT, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB, LARS,
-    LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB,
+    LARS, LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -327,6 +327,34 @@ pub static FACTS: &[Facts] = &[
                     weight_decay: h.number("weight_decay", 0.0),
                     decoupled_weight_decay: h.flag("decouple"),
                     clip: h.flag_or("clip", true),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "asgd",
+        variants: || rules![ASGD {}],
+        changed: || {
+            rules![
+                ASGD { lr: 0.3, lambd: 0.1, t0: 2.0, weight_decay: 0.1, maximize: true },
+                ASGD { lr: 0.3, lambd: 0.1, alpha: 0.6, t0: 0.0 },
+            ]
+        },
+        tolerance: SUMS,
+        rates: |_| [0.1, 0.15],
+        drifts: |_| [2.5e-3, 3e-5, 1e-2, 9e-5, 5e-3, 2e-5],
+        golden: Golden {
+            cases: &["asgd"],
+            rule: |h| {
+                ASGD {
+                    lr: h.lr(),
+                    lambd: h.number("lambd", 1e-4),
+                    alpha: h.number("alpha", 0.75),
+                    t0: h.number("t0", 1e6),
+                    weight_decay: h.number("weight_decay", 0.0),
                     maximize: h.flag("maximize"),
                 }
                 .into()
