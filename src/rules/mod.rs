@@ -23,6 +23,7 @@
 //! | Burn | `Sgd` with momentum | `dampening: 0.1`, which is Burn's default |
 //! | the authors' code | `ADOPT` | `decoupled_weight_decay: decouple`; `clip: false` for a `clip_lambda` of `None` |
 //! | the authors' code, Burn | `Adan` | the same names to the same values; `neg_pre_grad` keeps its sign |
+//! | the authors' code | `MARS` with `mars-adamw` | the same names to the same values; [`AdamW`] for what has one dimension, unless `optimize_1d` |
 //! | the authors' code, optax | `AdEMAMix` | the same names to the same values, a warm-up of `None` to 0; optax's `alpha` is 5 by default |
 //! | timm | `LaProp` | the same names to the same values |
 //!
@@ -90,6 +91,7 @@ rules! {
     laprop: LaProp;
     lars: LARS;
     lion: Lion;
+    mars: MARS;
     nadam: NAdam;
     radam: RAdam;
     rmsprop: RMSprop;

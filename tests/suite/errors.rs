@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
     ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
-    DynRule, Error, LAMB, LARS, LaProp, Lion, NAdam, NoSums, Number, Optimizer, Param, RAdam,
+    DynRule, Error, LAMB, LARS, LaProp, Lion, MARS, NAdam, NoSums, Number, Optimizer, Param, RAdam,
     RMSprop, Real, Rprop, Rule, SGD, Step, fields,
 };
 
@@ -221,7 +221,7 @@ fn hyperparameters_that_f32_cannot_hold() {
     }
     for (tiny, found) in [(1e-46, "1e-46, of which f32 makes 0e0"), (1e-40, "1e-40, of which")] {
         fields! { tiny, &[found, "or 0 if that is meant"];
-            AdEMAMix: eps; LaProp: eps; Adan: eps; ADOPT: eps; AdaBelief: eps, eps_root; Adadelta: eps; Adagrad: eps, initial_accumulator_value;
+            MARS: eps; AdEMAMix: eps; LaProp: eps; Adan: eps; ADOPT: eps; AdaBelief: eps, eps_root; Adadelta: eps; Adagrad: eps, initial_accumulator_value;
             Adam: eps; AdamW: eps; Adamax: eps; LAMB: eps; LARS: trust_coefficient; NAdam: eps;
             RAdam: eps; RMSprop: eps, initial_square_avg;
         }
@@ -229,7 +229,7 @@ fn hyperparameters_that_f32_cannot_hold() {
         check(rule, &["`step_sizes.0`", found]);
     }
     fields! { 1e39, &["1e39, of which f32 makes inf", "a smaller number"];
-        ASGD: lr, lambd, t0, weight_decay; AdEMAMix: lr, alpha, beta3_warmup, alpha_warmup, eps, weight_decay; LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
+        MARS: lr, gamma, eps, weight_decay; ASGD: lr, lambd, t0, weight_decay; AdEMAMix: lr, alpha, beta3_warmup, alpha_warmup, eps, weight_decay; LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
         Adagrad: lr, lr_decay, eps, initial_accumulator_value, weight_decay;
         Adam: lr, eps, weight_decay; AdamW: lr, eps, weight_decay; Adamax: lr, eps, weight_decay;
         LAMB: lr, eps, weight_decay; LARS: lr, momentum, trust_coefficient, weight_decay;
@@ -263,6 +263,7 @@ fn hyperparameters_that_f32_cannot_hold() {
 fn fields_of_betas(betas: (f64, f64), check: impl Fn(Box<dyn DynRule>)) {
     check(ADOPT { betas, ..Default::default() }.into());
     check(LaProp { betas, ..Default::default() }.into());
+    check(MARS { betas, ..Default::default() }.into());
     check(AdaBelief { betas, ..Default::default() }.into());
     check(Adam { betas, ..Default::default() }.into());
     check(AdamW { betas, ..Default::default() }.into());

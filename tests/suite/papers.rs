@@ -5,7 +5,7 @@
 use crate::common::random::Random;
 use wgpu_optim::{
     ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
-    DynRule, LAMB, LARS, LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    DynRule, LAMB, LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 const STEPS: usize = 25;
@@ -649,5 +649,31 @@ fn lars() {
             }
         }
         w
+    });
+}
+
+/// Yuan et al. 2024, Algorithm 2: the correction by the change of gradients, clipped by its norm.
+#[test]
+fn mars() {
+    let rule = MARS { lr: 0.02, gamma: 0.1, weight_decay: 0.2, ..Default::default() };
+    compare_tensors(rule, |mut x, gradients| {
+        let (mut m, mut v) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        let mut last = vec![0.0; x.len()];
+        for (t, g) in gradients.iter().enumerate() {
+            let change = g.iter().zip(&last).map(|(g, last)| g - last);
+            let change = change.map(|change| 0.1 * (0.95 / (1.0 - 0.95)) * change);
+            let c: Vec<_> = change.zip(g).map(|(change, g)| g + change).collect();
+            let length = norm(&c).max(1.0);
+            for i in 0..x.len() {
+                let c = c[i] / length;
+                m[i] = 0.95 * m[i] + (1.0 - 0.95) * c;
+                v[i] = 0.99 * v[i] + (1.0 - 0.99) * c * c;
+                let m_hat = m[i] / (1.0 - 0.95f64.powi(t as i32 + 1));
+                let v_hat = v[i] / (1.0 - 0.99f64.powi(t as i32 + 1));
+                x[i] -= 0.02 * (m_hat / (f64::sqrt(v_hat) + 1e-8) + 0.2 * x[i]);
+            }
+            last.clone_from(g);
+        }
+        x
     });
 }

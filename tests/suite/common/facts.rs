@@ -7,7 +7,7 @@ use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATI
 use super::hyper::Hyper;
 use wgpu_optim::{
     ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB,
-    LARS, LaProp, Lion, NAdam, RAdam, RMSprop, Rprop, SGD,
+    LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -464,6 +464,38 @@ pub static FACTS: &[Facts] = &[
                 .into()
             },
             states: &[["mu", "exp_avg"]],
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "mars",
+        variants: || rules![MARS {}],
+        changed: || {
+            rules![MARS {
+                lr: 0.3,
+                betas: BETAS,
+                gamma: 0.2,
+                eps: 1e-3,
+                weight_decay: 0.1,
+                maximize: true
+            }]
+        },
+        tolerance: TRUST_RATIO,
+        rates: |_| [0.1, 0.05],
+        drifts: |_| [7e-4, 7e-4, 7e-5, 1e-6, 6e-5, 3.5e-7],
+        golden: Golden {
+            cases: &["mars_adamw"],
+            rule: |h| {
+                MARS {
+                    lr: h.lr(),
+                    betas: h.betas((0.95, 0.99)),
+                    gamma: h.number("gamma", 0.025),
+                    eps: h.number("eps", 1e-8),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
             ..PYTORCH
         },
     },
