@@ -43,7 +43,7 @@ fn title(rule: &dyn DynRule) -> String {
 /// A learning rate with which a rule shows its typical behavior.
 fn learning_rate(function: Function, name: &str) -> f64 {
     let [rosenbrock, beale] = match name {
-        "sgd" => [5e-4, 0.01],
+        "sgd" | "asgd" | "schedulefreesgd" => [5e-4, 0.01],
         "sgd-momentum" => [5e-4, 1e-3],
         "adagrad" => [0.5, 0.5],
         "rmsprop" => [5e-3, 0.02],

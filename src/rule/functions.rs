@@ -6,7 +6,7 @@ use crate::rule::number::Number;
 /// How often [`exp_m1`] halves its argument, and then squares.
 const HALVINGS: u32 = 10;
 
-/// eˣ − 1 for x from 0 to 20, to 1e-14 of itself up to 10, and beyond to 1e-15·x.
+/// eˣ − 1 for x from 0 to 20, to 1e-14 of itself up to 5, and beyond to 2e-15·x.
 pub fn exp_m1<N: Number>(x: N) -> N {
     let number = N::from;
     // e^2h − 1 = 2·tanh h/(1 − tanh h), and a continued fraction of tanh, which below 0.01 is right
@@ -29,7 +29,7 @@ const ROOTS: u32 = 16;
 pub const MAX_EXPONENT: f64 = 16.0;
 
 /// base^exponent, to a few parts in 10¹⁵, for a positive base within f32's range and an exponent
-/// from 0 to [`MAX_EXPONENT`]. A base of 0 gives 0, as a power should, if the exponent is 2⁻¹⁶ or
+/// from 0 to `MAX_EXPONENT`. A base of 0 gives 0, as a power should, if the exponent is 2⁻¹⁶ or
 /// more.
 pub fn real_power<N: Number>(base: N, exponent: f64) -> N {
     let whole = exponent.floor();

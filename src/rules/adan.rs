@@ -19,7 +19,8 @@ use crate::rule::{After, Before, Hyperparameter, NoSums, Number, Real, Rule, Ste
 /// its sign changed, as their code, pytorch-optimizer and Burn keep it, so that it moves between
 /// them as it is. The paper's β are one minus these. Clipping comes before the difference, and a
 /// skipped step keeps the previous gradient. optimi's moments are corrected ones: multiply its
-/// states by 1 − βᵗ. Xie, Zhou, Li, Lin and Yan, *Adan: adaptive Nesterov momentum algorithm for
+/// states by 1 − βᵗ. With statistics the step binds 9 storage buffers, one more than devices have
+/// by default. Xie, Zhou, Li, Lin and Yan, *Adan: adaptive Nesterov momentum algorithm for
 /// faster optimizing deep models*, 2022.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adan {

@@ -18,7 +18,9 @@ use crate::rule::{After, Before, Hyperparameter, Number, Real, Rule, Step, SumKi
 /// [`AdamW`](crate::AdamW) with betas (0.9, 0.95), a learning rate of its own and weight decay 0.1,
 /// a group by name, unless their `optimize_1d` is on. Theirs keeps the gradient's tensor itself as
 /// `last_grad`, so that it is 0 where gradients are zeroed in place; here it is a copy.
-/// pytorch-optimizer adds 1e-15 under the root. A NaN in a gradient reaches its whole tensor. Yuan,
+/// pytorch-optimizer adds 1e-15 under the root. A NaN in a gradient reaches its whole tensor. With
+/// statistics, or with masters, remainders or Kahan sums beside 16-bit parameters, the step binds 9
+/// storage buffers, one more than devices have by default. Yuan,
 /// Liu, Wu, Zhou and Gu, *MARS: unleashing the power of variance reduction for training large
 /// models*, 2024.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,9 +3,8 @@
 //!
 //! # Porting a run
 //!
-//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's, for newer
-//! rules their authors'). What reproduces a run of
-//! another library:
+//! Defaults are PyTorch's (for LAMB, LARS, Lion and AdaBelief optax's, for rules that neither has
+//! their authors'). What reproduces a run of another library:
 //!
 //! | from | rule | set |
 //! |---|---|---|
@@ -26,6 +25,7 @@
 //! | the authors' code | `MARS` with `mars-adamw` | the same names to the same values; [`AdamW`] for what has one dimension, unless `optimize_1d` |
 //! | the authors' code, optax | `AdEMAMix` | the same names to the same values, a warm-up of `None` to 0; optax's `alpha` is 5 by default |
 //! | timm | `LaProp` | the same names to the same values |
+//! | schedulefree | `SGDScheduleFree`, `AdamWScheduleFree`, `RAdamScheduleFree` | the same names to the same values; its parameters in training mode (`optimizer.train()`) |
 //!
 //! [`SGD`] starts its buffer with the first gradient undampened, and [`RMSprop`] keeps lr outside
 //! the buffer, both as PyTorch does.
@@ -40,7 +40,7 @@
 //! - [`RMSprop`] with `centered` cannot become NaN, and is bounded where a gradient's variance is
 //!   below f32's resolution of its square. There PyTorch's f32 run is noise or NaN.
 //! - [`Rprop`] multiplies signs, where PyTorch takes the sign of a product that may underflow.
-//! - [`NAdam`] keeps `mu_product` in f64, where PyTorch keeps it in f32.
+//! - [`NAdam`] keeps `mu_product` in f64, and [`ASGD`] η, where PyTorch keeps them in f32.
 //! - [`Lion`], [`Rprop`]: a gradient's NaN reaches the parameter, as in every rule.
 //!
 //! From optax: [`LAMB`] and [`LARS`] count a trust ratio above 1e37 as unknown, hence 1, where
@@ -96,6 +96,8 @@ rules! {
     radam: RAdam;
     rmsprop: RMSprop;
     rprop: Rprop;
+    schedule_free_adam: ScheduleFreeAdamW, ScheduleFreeRAdam;
+    schedule_free_sgd: ScheduleFreeSGD;
     sgd: SGD;
 }
 

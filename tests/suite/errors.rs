@@ -6,7 +6,8 @@ use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
     ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
     DynRule, Error, LAMB, LARS, LaProp, Lion, MARS, NAdam, NoSums, Number, Optimizer, Param, RAdam,
-    RMSprop, Real, Rprop, Rule, SGD, Step, fields,
+    RMSprop, Real, Rprop, Rule, SGD, ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD, Step,
+    fields,
 };
 
 /// Refused with a message that has all these words.
@@ -189,6 +190,25 @@ fn hyperparameters_out_of_range() {
     for alpha in [f64::NAN, -0.1, 16.5] {
         check(ASGD { alpha, ..Default::default() }.into(), &["ASGD", "`alpha`", "from 0 to 16"]);
     }
+    for momentum in [0.0, 1.0, f64::NAN] {
+        let rule = ScheduleFreeSGD { momentum, ..Default::default() };
+        check(rule.into(), &["ScheduleFreeSGD", "`momentum`"]);
+        let rule = ScheduleFreeAdamW { betas: (momentum, 0.9), ..Default::default() };
+        check(rule.into(), &["ScheduleFreeAdamW", "`betas.0`"]);
+        let rule = ScheduleFreeRAdam { betas: (momentum, 0.9), ..Default::default() };
+        check(rule.into(), &["ScheduleFreeRAdam", "`betas.0`"]);
+    }
+    for power in [f64::NAN, -0.1, 16.5] {
+        let rule = ScheduleFreeSGD { r: power, ..Default::default() };
+        check(rule.into(), &["`r`", "from 0 to 16"]);
+        let rule = ScheduleFreeSGD { weight_lr_power: power, ..Default::default() };
+        check(rule.into(), &["`weight_lr_power`", "from 0 to 16"]);
+    }
+    let huge = ScheduleFreeSGD { lr: 1e30, weight_lr_power: 12.0, ..Default::default() };
+    check(huge.into(), &["`weight_lr_power`", "the sum of the weights", "finite"]);
+    // Its variance is never bounded, so that it would stay silent for good.
+    let silent = ScheduleFreeRAdam { betas: (0.9, 0.5), ..Default::default() };
+    check(silent.into(), &["`betas.1`", "above 0.6", "`silent_sgd_phase`"]);
     let nesterov = SGD { nesterov: true, ..Default::default() };
     check(nesterov.into(), &["`nesterov`", "momentum above 0", "momentum 0"]);
     let damped = SGD { dampening: 0.1, momentum: 0.9, ..nesterov };
@@ -221,7 +241,7 @@ fn hyperparameters_that_f32_cannot_hold() {
     }
     for (tiny, found) in [(1e-46, "1e-46, of which f32 makes 0e0"), (1e-40, "1e-40, of which")] {
         fields! { tiny, &[found, "or 0 if that is meant"];
-            MARS: eps; AdEMAMix: eps; LaProp: eps; Adan: eps; ADOPT: eps; AdaBelief: eps, eps_root; Adadelta: eps; Adagrad: eps, initial_accumulator_value;
+            ScheduleFreeAdamW: eps; ScheduleFreeRAdam: eps; MARS: eps; AdEMAMix: eps; LaProp: eps; Adan: eps; ADOPT: eps; AdaBelief: eps, eps_root; Adadelta: eps; Adagrad: eps, initial_accumulator_value;
             Adam: eps; AdamW: eps; Adamax: eps; LAMB: eps; LARS: trust_coefficient; NAdam: eps;
             RAdam: eps; RMSprop: eps, initial_square_avg;
         }
@@ -229,7 +249,8 @@ fn hyperparameters_that_f32_cannot_hold() {
         check(rule, &["`step_sizes.0`", found]);
     }
     fields! { 1e39, &["1e39, of which f32 makes inf", "a smaller number"];
-        MARS: lr, gamma, eps, weight_decay; ASGD: lr, lambd, t0, weight_decay; AdEMAMix: lr, alpha, beta3_warmup, alpha_warmup, eps, weight_decay; LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
+        ScheduleFreeAdamW: lr, eps, weight_decay, warmup_steps;
+        ScheduleFreeRAdam: lr, eps, weight_decay; ScheduleFreeSGD: lr, weight_decay, warmup_steps; MARS: lr, gamma, eps, weight_decay; ASGD: lr, lambd, t0, weight_decay; AdEMAMix: lr, alpha, beta3_warmup, alpha_warmup, eps, weight_decay; LaProp: lr, eps, weight_decay; Adan: lr, eps, weight_decay; ADOPT: lr, eps, weight_decay; AdaBelief: lr, eps, eps_root, weight_decay; Adadelta: lr, eps, weight_decay;
         Adagrad: lr, lr_decay, eps, initial_accumulator_value, weight_decay;
         Adam: lr, eps, weight_decay; AdamW: lr, eps, weight_decay; Adamax: lr, eps, weight_decay;
         LAMB: lr, eps, weight_decay; LARS: lr, momentum, trust_coefficient, weight_decay;
@@ -248,6 +269,10 @@ fn hyperparameters_that_f32_cannot_hold() {
     for (betas, name) in betas.into_iter().chain([((0.9, 0.9, one), "`betas.2`")]) {
         check(Adan { betas, ..Default::default() }, &[name, "below 1 as an f32"]);
         check(AdEMAMix { betas, ..Default::default() }, &[name, "below 1 as an f32"]);
+    }
+    for betas in [(0.9, one), (one, 0.9)] {
+        check(ScheduleFreeAdamW { betas, ..Default::default() }, &["below 1 as an f32"]);
+        check(ScheduleFreeRAdam { betas, ..Default::default() }, &["below 1 as an f32"]);
     }
     for etas in [(1e-46, 1.2), (one, 1.2), (0.5, 1.0 + 1e-9), (0.5, 1e39)] {
         check(Rprop { etas, ..Default::default() }, &["`etas`", "as f32 too"]);

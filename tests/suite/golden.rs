@@ -7,12 +7,17 @@ use crate::common::hyper::Hyper;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use wgpu_optim::{CpuOptimizer, DynRule, Optimizer};
+use wgpu_optim::{
+    CpuOptimizer, DynRule, Optimizer, ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD,
+};
 
 /// The GPU may be off the f64 trajectory by as many times the error of the library's own f32 run,
 pub const F32_FACTOR: f64 = 4.0;
 /// or by as many ulps where that error is next to nothing.
 pub const F32_FLOOR: f64 = 4.0 * f32::EPSILON as f64;
+
+/// The name of Schedule-Free's evaluation points in a file.
+const EVALUATION: &str = "traj_f64.eval";
 
 /// A library's run.
 struct Golden {
@@ -26,6 +31,8 @@ struct Golden {
     params_f64: Vec<Vec<f64>>,
     params_f32: Vec<Vec<f32>>,
     states: Vec<(String, Vec<f64>)>,
+    /// Where Schedule-Free rules are evaluated after each step.
+    evaluations: Option<Vec<Vec<f64>>>,
 }
 
 impl Golden {
@@ -61,6 +68,9 @@ impl Golden {
             let short = name.strip_prefix("state_f64.")?;
             Some((our_name(facts, short), numbers(&file, name)))
         };
+        let wide_rows = |name: &str| -> Vec<_> {
+            numbers::<f64>(&file, name).chunks(n).map(<[f64]>::to_vec).collect()
+        };
         let rows = |flat: Vec<f32>| flat.chunks(n).map(<[f32]>::to_vec).collect::<Vec<_>>();
         Self {
             name: path.file_stem().expect("a name").to_string_lossy().into(),
@@ -68,10 +78,8 @@ impl Golden {
             hyper: serde_json::from_str(&metadata["hyper"]).expect("JSON"),
             grads: rows(numbers(&file, "grads")),
             lrs: file.tensor("lr").is_ok().then(|| numbers(&file, "lr")),
-            params_f64: numbers::<f64>(&file, "params_f64")
-                .chunks(n)
-                .map(<[f64]>::to_vec)
-                .collect(),
+            params_f64: wide_rows("params_f64"),
+            evaluations: file.tensor(EVALUATION).is_ok().then(|| wide_rows(EVALUATION)),
             params_f32: rows(numbers(&file, "params_f32")),
             states: file.names().into_iter().filter_map(state).collect(),
             param0,
@@ -190,6 +198,39 @@ fn the_f64_reference_follows_every_golden_case() {
             );
         }
     }
+}
+
+/// The element at which a Schedule-Free rule is evaluated.
+fn evaluation(rule: &dyn DynRule, y: f64, z: f64) -> f64 {
+    let sgd = rule.downcast_ref::<ScheduleFreeSGD>().map(|rule| rule.evaluation(y, z));
+    let adamw = rule.downcast_ref::<ScheduleFreeAdamW>().map(|rule| rule.evaluation(y, z));
+    let radam = rule.downcast_ref::<ScheduleFreeRAdam>().map(|rule| rule.evaluation(y, z));
+    sgd.or(adamw).or(radam).expect("a Schedule-Free rule")
+}
+
+#[test]
+fn schedule_free_rules_are_evaluated_where_the_library_is() {
+    let cases = cases().into_iter().filter(|(golden, _)| golden.evaluations.is_some());
+    let mut count = 0;
+    for (golden, rule) in cases {
+        let mut cpu = CpuOptimizer::<f64>::builder()
+            .group(rule.boxed(), [("p", golden.param0.len())])
+            .build()
+            .expect("built");
+        let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        cpu.set_param("p", &wide(&golden.param0)).expect("set");
+        for (grad, expected) in golden.grads.iter().zip(golden.evaluations.iter().flatten()) {
+            cpu.set_grad("p", &wide(grad)).expect("set");
+            cpu.step().expect("stepped");
+            let y = cpu.param("p").expect("there").to_vec();
+            let z = cpu.state("p", "z").expect("in use").to_vec();
+            let found = y.iter().zip(&z).map(|(&y, &z)| evaluation(rule.as_ref(), y, z));
+            let off = relative(found, expected);
+            assert!(off <= golden.facts.golden.f64_tolerance, "{}: off by {off:e}", golden.name);
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no case has evaluation points");
 }
 
 #[test]

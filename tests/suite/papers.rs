@@ -5,7 +5,8 @@
 use crate::common::random::Random;
 use wgpu_optim::{
     ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, CpuOptimizer,
-    DynRule, LAMB, LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD,
+    DynRule, LAMB, LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD, ScheduleFreeAdamW,
+    ScheduleFreeRAdam, ScheduleFreeSGD,
 };
 
 const STEPS: usize = 25;
@@ -422,9 +423,9 @@ fn adopt() {
             first + later.sum::<f64>()
         };
         let mut m = 0.0;
-        for t in 1..gradients.len() {
+        for (t, g) in gradients.iter().enumerate().skip(1) {
             let bound = (t as f64).powf(0.25);
-            let normalized = gradients[t] / v(t - 1).sqrt().max(1e-6);
+            let normalized = g / v(t - 1).sqrt().max(1e-6);
             m = 0.8 * m + (1.0 - 0.8) * normalized.clamp(-bound, bound);
             theta -= 0.02 * m;
         }
@@ -572,6 +573,97 @@ fn asgd_takes_a_new_learning_rate_one_step_late() {
         cpu.param("p").expect("there")[0]
     });
     assert_eq!(way, [0.5, 1.0, 1.25]);
+}
+
+/// γ_t of the Schedule-Free tests, counted from 0: it warms up over five steps.
+fn warmed(t: usize) -> f64 {
+    0.05 * f64::min((t + 1) as f64 / 5.0, 1.0)
+}
+
+/// x of Defazio et al. 2024, equation 5: the mean of z_1, z_2, … by the squares of the largest
+/// learning rates so far.
+fn weighted_mean(z: &[f64], gamma: impl Fn(usize) -> f64) -> f64 {
+    let largest = |t: usize| (0..=t).map(&gamma).fold(0.0, f64::max);
+    let weights: Vec<_> = (0..z.len()).map(|t| largest(t).powi(2)).collect();
+    weights.iter().zip(z).map(|(w, z)| w * z).sum::<f64>() / weights.iter().sum::<f64>()
+}
+
+/// Defazio et al. 2024, equations 3 to 5.
+#[test]
+fn schedule_free_sgd() {
+    let rule = ScheduleFreeSGD {
+        lr: 0.05,
+        momentum: 0.8,
+        weight_decay: 0.1,
+        warmup_steps: 5.0,
+        ..Default::default()
+    };
+    compare(rule, |theta, gradients| {
+        let (mut y, mut z, mut all_z) = (theta, theta, Vec::new());
+        for (t, g) in gradients.iter().enumerate() {
+            z -= warmed(t) * (g + 0.1 * y);
+            all_z.push(z);
+            y = (1.0 - 0.8) * z + 0.8 * weighted_mean(&all_z, warmed);
+        }
+        y
+    });
+}
+
+/// Defazio et al. 2024, Algorithm 1.
+#[test]
+fn schedule_free_adamw() {
+    let rule = ScheduleFreeAdamW {
+        lr: 0.05,
+        betas: (0.8, 0.95),
+        weight_decay: 0.1,
+        warmup_steps: 5.0,
+        ..Default::default()
+    };
+    compare(rule, |theta, gradients| {
+        let (mut y, mut z, mut all_z, mut v) = (theta, theta, Vec::new(), 0.0);
+        for (t, g) in gradients.iter().enumerate() {
+            v = 0.95 * v + (1.0 - 0.95) * g * g;
+            let v_hat: f64 = v / (1.0 - 0.95f64.powi(t as i32 + 1));
+            z -= warmed(t) * (g / (v_hat.sqrt() + 1e-8) + 0.1 * y);
+            all_z.push(z);
+            y = (1.0 - 0.8) * z + 0.8 * weighted_mean(&all_z, warmed);
+        }
+        y
+    });
+}
+
+/// The same with Liu et al.'s rectification from where its length is above 4, and plain gradients
+/// before.
+#[test]
+fn schedule_free_radam() {
+    let rule = ScheduleFreeRAdam {
+        lr: 0.05,
+        betas: (0.8, 0.9),
+        silent_sgd_phase: false,
+        ..Default::default()
+    };
+    let length = |t: usize| {
+        let (t, power) = (t as f64 + 1.0, 0.9f64.powi(t as i32 + 1));
+        19.0 - 2.0 * t * power / (1.0 - power)
+    };
+    let gamma = |t: usize| {
+        let rho = length(t);
+        let factor = (rho - 4.0) * (rho - 2.0) * 19.0 / ((19.0 - 4.0) * (19.0 - 2.0) * rho);
+        if rho > 4.0 { 0.05 * factor.sqrt() } else { 0.05 }
+    };
+    compare(rule, |theta, gradients| {
+        let (mut y, mut z, mut all_z, mut v) = (theta, theta, Vec::new(), 0.0);
+        for (t, g) in gradients.iter().enumerate() {
+            v = 0.9 * v + (1.0 - 0.9) * g * g;
+            let v_hat: f64 = v / (1.0 - 0.9f64.powi(t as i32 + 1));
+            let divisor = if length(t) > 4.0 { v_hat.sqrt() + 1e-8 } else { 1.0 };
+            z -= gamma(t) * g / divisor;
+            all_z.push(z);
+            y = (1.0 - 0.8) * z + 0.8 * weighted_mean(&all_z, gamma);
+        }
+        y
+    });
+    assert!(length(0) < 4.0 && length(STEPS - 1) > 4.0);
 }
 
 /// A tensor's norm, added up in f64.

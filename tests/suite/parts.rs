@@ -5,9 +5,8 @@ mod recorded;
 mod refused;
 mod shared;
 
-use crate::common::gpu::Gpu;
 use crate::common::random::Random;
-use crate::formats::model::{Model, PLACEMENTS, name, twin};
+use crate::formats::model::{Model, PLACEMENTS, device_for, name, twin};
 use crate::formats::storages;
 use wgpu_optim::internals::Formats;
 use wgpu_optim::{Builder, CpuOptimizer, DynRule, Storage, rules};
@@ -62,9 +61,8 @@ fn parts_have_the_bits_of_a_whole_step_in_every_rule_storage_and_placement() {
             let placement = PLACEMENTS[(index + turn) % 4];
             let asked = turn == 0;
             let build = || {
-                let gpu = Gpu::default();
                 let rule = rule.as_ref();
-                Model::new(gpu, rule, storage, &LENS, placement, |b| control(b, asked))
+                Model::new(device_for(rule), rule, storage, &LENS, placement, |b| control(b, asked))
             };
             let (mut whole, mut parts) = (build(), build());
             let values = grads(&mut random);

@@ -99,6 +99,10 @@ impl Story {
                         wgpu_optim::Hyperparameter::Pair(pair) if name == "betas" => {
                             halved(&mut pair.0);
                         }
+                        wgpu_optim::Hyperparameter::Triple(triple) if name == "betas" => {
+                            halved(&mut triple.0);
+                            halved(&mut triple.2);
+                        }
                         wgpu_optim::Hyperparameter::Number(number) if name == "weight_decay" => {
                             halved(number);
                         }

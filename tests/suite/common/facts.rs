@@ -7,7 +7,8 @@ use super::exact::{QUOTIENT, SQUARED_QUOTIENT, SUMMED_QUOTIENT, SUMS, TRUST_RATI
 use super::hyper::Hyper;
 use wgpu_optim::{
     ADOPT, ASGD, AdEMAMix, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, DynRule, LAMB,
-    LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD,
+    LARS, LaProp, Lion, MARS, NAdam, RAdam, RMSprop, Rprop, SGD, ScheduleFreeAdamW,
+    ScheduleFreeRAdam, ScheduleFreeSGD,
 };
 
 pub type Rules = Vec<Box<dyn DynRule>>;
@@ -316,7 +317,7 @@ pub static FACTS: &[Facts] = &[
         },
         tolerance: QUOTIENT,
         rates: |_| [0.1, 0.1],
-        drifts: |_| [1.2e-3, 1.2e-3, 3e-6, 1e-7, 3e-5, 3e-6],
+        drifts: |_| [1.2e-3, 1.2e-3, 3e-6, 1e-7, 3e-4, 3e-6],
         golden: Golden {
             cases: &["adopt", "adopt_decoupled"],
             rule: |h| {
@@ -646,6 +647,113 @@ pub static FACTS: &[Facts] = &[
         golden: Golden {
             cases: &["rprop"],
             rule: |h| Rprop { lr: h.lr(), ..Default::default() }.into(),
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "schedulefreeadamw",
+        variants: || rules![ScheduleFreeAdamW {}],
+        changed: || {
+            rules![
+                ScheduleFreeAdamW {
+                    lr: 0.3,
+                    betas: BETAS,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    maximize: true
+                },
+                ScheduleFreeAdamW { warmup_steps: 5.0, r: 0.5, weight_lr_power: 0.0 },
+                ScheduleFreeAdamW { warmup_steps: 1e6, weight_lr_power: 1.7 },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [0.5, 0.1],
+        drifts: |_| [1.2e-3, 1.5e-3, 4e-4, 3e-9, 5e-5, 7e-7],
+        golden: Golden {
+            cases: &["sf_adamw", "sf_adamw_warmup"],
+            rule: |h| {
+                ScheduleFreeAdamW {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    warmup_steps: h.number("warmup_steps", 0.0),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    r: h.number("r", 0.0),
+                    weight_lr_power: h.number("weight_lr_power", 2.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "schedulefreeradam",
+        variants: || rules![ScheduleFreeRAdam {}],
+        changed: || {
+            rules![
+                ScheduleFreeRAdam {
+                    lr: 0.3,
+                    betas: BETAS,
+                    eps: 1e-3,
+                    weight_decay: 0.1,
+                    maximize: true
+                },
+                ScheduleFreeRAdam {
+                    betas: (0.8, 0.5),
+                    silent_sgd_phase: false,
+                    weight_lr_power: 1.0
+                },
+                ScheduleFreeRAdam { r: 0.25 },
+            ]
+        },
+        tolerance: SUMMED_QUOTIENT,
+        rates: |_| [2.0, 0.3],
+        drifts: |_| [9e-4, 1.3e-3, 2.5e-4, 2.5e-7, 4.5e-5, 2.5e-7],
+        golden: Golden {
+            cases: &["sf_radam"],
+            rule: |h| {
+                ScheduleFreeRAdam {
+                    lr: h.lr(),
+                    betas: h.betas((0.9, 0.999)),
+                    eps: h.number("eps", 1e-8),
+                    silent_sgd_phase: h.flag_or("silent_sgd_phase", true),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    r: h.number("r", 0.0),
+                    weight_lr_power: h.number("weight_lr_power", 2.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
+            ..PYTORCH
+        },
+    },
+    Facts {
+        name: "schedulefreesgd",
+        variants: || rules![ScheduleFreeSGD {}],
+        changed: || {
+            rules![
+                ScheduleFreeSGD { lr: 0.3, momentum: 0.5, weight_decay: 0.1, maximize: true },
+                ScheduleFreeSGD { warmup_steps: 5.0, r: 0.5, weight_lr_power: 1.5 },
+            ]
+        },
+        tolerance: SUMS,
+        rates: |_| [0.15, 0.15],
+        drifts: |_| [2.8e-3, 2.2e-3, 1.3e-4, 1.6e-8, 2.4e-4, 2.5e-6],
+        golden: Golden {
+            cases: &["sf_sgd"],
+            rule: |h| {
+                ScheduleFreeSGD {
+                    lr: h.lr(),
+                    momentum: h.number("momentum", 0.9),
+                    warmup_steps: h.number("warmup_steps", 0.0),
+                    weight_decay: h.number("weight_decay", 0.0),
+                    r: h.number("r", 0.0),
+                    weight_lr_power: h.number("weight_lr_power", 2.0),
+                    maximize: h.flag("maximize"),
+                }
+                .into()
+            },
             ..PYTORCH
         },
     },

@@ -91,6 +91,7 @@ fn check_state(
         let start = BLOCK * block;
         // Of terms that cancel, what they were rounded by is left.
         let terms = expected.iter().chain(&before[start..start + expected.len()]);
+        let terms = terms.filter(|x| x.is_finite());
         let largest = terms.fold(0.0f32, |m, x| m.max(x.abs()));
         for (i, &expected) in expected.iter().enumerate() {
             let found = found[start + i];
@@ -100,7 +101,9 @@ fn check_state(
             };
             let bound = 1e-5 * expected.abs() + rounding + 2e-6 * largest + least(codec);
             let error = (found - expected).abs();
-            assert!(error <= bound, "{label}[{}]: {found:e}, {expected:e}", start + i);
+            // Squares may be beyond f16.
+            let is_right = found == expected || error <= bound;
+            assert!(is_right, "{label}[{}]: {found:e}, {expected:e}", start + i);
         }
     }
 }

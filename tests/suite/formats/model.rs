@@ -43,6 +43,15 @@ pub fn twin(rule: &dyn DynRule, storage: &Storage, lens: &[usize]) -> CpuOptimiz
     builder.storage("*", storage.clone()).build().expect("built")
 }
 
+/// A device with bindings enough for four states, or three and a sum, and what is kept beside
+/// parameters: by default devices have one less.
+pub fn device_for(rule: &dyn DynRule) -> &'static Gpu {
+    match rule.name() {
+        "adan" | "mars" => Gpu::adapter_limits(),
+        _ => Gpu::default(),
+    }
+}
+
 impl Model {
     pub fn new(
         gpu: &'static Gpu,

@@ -2,7 +2,7 @@
 //! rounding.
 
 use super::bounds::{self, Stored};
-use super::model::{Model, PLACEMENTS, Placement, name, twin};
+use super::model::{Model, PLACEMENTS, Placement, device_for, name, twin};
 use super::storages;
 use crate::common::gpu::Gpu;
 use crate::common::random::Random;
@@ -69,7 +69,8 @@ fn placement_changes_no_bit_of_any_rule_in_any_storage() {
     for (index, rule) in rules::all().iter().enumerate() {
         for turn in 0..3 {
             let storage = &storages()[(3 * turn + index) % 9];
-            follow(&[Gpu::default()], &LENS, rule.as_ref(), storage, |builder| builder);
+            let gpu = device_for(rule.as_ref());
+            follow(&[gpu], &LENS, rule.as_ref(), storage, |builder| builder);
         }
     }
 }
@@ -120,7 +121,7 @@ fn the_cpu_steps_every_rule_in_every_storage_alike() {
         for turn in 0..3 {
             let storage = &storages()[(3 * turn + index + 1) % 9];
             let mut random = Random::new(17);
-            let gpu = Gpu::default();
+            let gpu = device_for(rule.as_ref());
             let mut model = Model::new(gpu, rule.as_ref(), storage, &LENS, Placement::Arena, |b| b);
             let mut cpu = twin(rule.as_ref(), storage, &LENS);
             for (i, values) in random_arrays(&mut random, &LENS).iter().enumerate() {
