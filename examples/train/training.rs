@@ -247,12 +247,12 @@ mod tests {
     fn averages_and_parameters_are_both_tested() {
         let gpu = Gpu::open().expect("these tests need a GPU or a software driver");
         for gpu in [None, Some(gpu)] {
-            let mut training = training(8, 50);
+            let mut training = training(12, 50);
             training.gpu = gpu;
-            let plain = finished(&training, OptimizerName::AdamW, 0.003);
+            let plain = finished(&training, OptimizerName::AdamW, 0.01);
             let average = Average::new(AverageKind::EmaWarmUp { decay: 0.99 });
             training.control.modifiers.average = Some(average);
-            let averaged = finished(&training, OptimizerName::AdamW, 0.003);
+            let averaged = finished(&training, OptimizerName::AdamW, 0.01);
             assert_eq!(averaged.test_accuracy, plain.test_accuracy);
             assert_eq!(plain.average_accuracy, None);
             let accuracy = averaged.average_accuracy.expect("an average");
