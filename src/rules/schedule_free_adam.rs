@@ -309,10 +309,7 @@ impl ScheduleFreeRAdam {
         let rectification = ((length - four) * (length - two) / length * scale).sqrt();
         let lr = N::from(self.lr);
         let before = if self.silent_sgd_phase { zero } else { lr };
-        (
-            length.if_above(four, lr * rectification, before),
-            length.if_above(four, one, zero),
-        )
+        (length.if_above(four, lr * rectification, before), length.if_above(four, one, zero))
     }
 
     /// The element to evaluate with, of a parameter's element and its state `z`.
