@@ -271,8 +271,14 @@ impl<'a> Exact<'a> {
     }
 }
 
+/// How far a state is moved for what flushing to zero may take from a square v below the smallest
+/// normal number, where a step keeps three quarters of the old state or more. A root of it is off
+/// by √v then. Moving v down by so much moves it out of the root's domain, and moving it up must
+/// change the root by as much: √(v + 3v) − √v.
+const FLUSHED: f64 = 4.0 * f32::MIN_POSITIVE as f64;
+
 /// How far an input is moved: some ulps, and for states also what flushing to zero may take.
 fn shift(input: usize, x: f64, tolerance: Tolerance) -> f64 {
-    let flush = if input >= 2 { f64::from(f32::MIN_POSITIVE) } else { 0.0 };
+    let flush = if input >= 2 { FLUSHED } else { 0.0 };
     tolerance.input * (x.abs() * f64::from(f32::EPSILON)) + flush
 }
