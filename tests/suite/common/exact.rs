@@ -13,8 +13,8 @@
 //!   This is what error analysis calls a backward stable result: the exact one of almost the same
 //!   inputs.
 //!
-//! Squares below the smallest normal number may be flushed to zero, so states as inputs move by
-//! that too.
+//! Products below the smallest normal number may be flushed to zero, as SwiftShader does, so each
+//! output may be off by that, and states as inputs, which are squares, move by that too.
 
 use super::facts;
 use wgpu_optim::internals::{Run, View};
@@ -246,12 +246,13 @@ impl<'a> Exact<'a> {
         for (k, (allowed, before)) in allowed.iter_mut().zip(&self.inputs[1..]).enumerate() {
             for (allowed, &old) in allowed.iter_mut().zip(before) {
                 let new = *allowed;
-                *allowed = if k == 0 {
+                let rounding = if k == 0 {
                     let update = tolerance.update * ulp(new - old);
                     tolerance.output * ulp(old.abs().max(new.abs())) + update
                 } else {
-                    tolerance.output * ulp(new) + f64::from(f32::MIN_POSITIVE)
+                    tolerance.output * ulp(new)
                 };
+                *allowed = rounding + f64::from(f32::MIN_POSITIVE);
             }
         }
         for input in 0..self.inputs.len() {
