@@ -15,11 +15,19 @@ const STEPS: usize = 4;
 /// The step whose gradients have an infinity.
 const BAD: usize = 1;
 
+/// Rules whose statistics need one storage buffer more than a device has by default.
+const BEYOND_DEFAULTS: [&str; 2] = ["adan", "mars"];
+
+fn has_statistics(rule: &dyn DynRule) -> bool {
+    !BEYOND_DEFAULTS.contains(&rule.name())
+}
+
 fn around<E: Engine>(rule: &dyn DynRule) -> Builder<E> {
     let params = LENS.iter().enumerate().map(|(i, &len)| (name(i), len));
     let builder = Builder::<E>::default().group(rule.boxed(), params);
     let builder = builder.grad_scaler(GradScaler { init_scale: 64.0, ..Default::default() });
-    builder.clip_grad_norm(1.0).statistics().zero_grad()
+    let builder = builder.clip_grad_norm(1.0).zero_grad();
+    if has_statistics(rule) { builder.statistics() } else { builder }
 }
 
 pub async fn steps_are_the_cpus_with_everything_around_them(gpu: &Gpu) {
@@ -41,7 +49,9 @@ pub async fn steps_are_the_cpus_with_everything_around_them(gpu: &Gpu) {
                 optimizer.set_grad(name(i), &grad).expect("set");
             }
             compare(gpu, rule.as_ref(), &mut optimizer, &mut cpu).await;
-            statistics(&optimizer, &cpu, step).await;
+            if has_statistics(rule.as_ref()) {
+                statistics(&optimizer, &cpu, step).await;
+            }
         }
     }
 }
