@@ -4,6 +4,7 @@ use crate::gpu::mix::Mixed;
 use crate::layout::formats::WORD_BYTES;
 use crate::layout::kernels::{Class, Kernels};
 use crate::layout::placement::{BufferId, Layout, Span};
+use crate::layout::plan::Window;
 use crate::model::{Codec, Group, Model};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -299,8 +300,20 @@ impl Buffers {
         }
     }
 
+    /// What is bound of an array of this codec; `None` if there is no such buffer.
+    pub fn window(
+        &self,
+        window: Window,
+        of: StateOf,
+        codec: Codec,
+    ) -> Option<wgpu::BufferBinding<'_>> {
+        let [offset, size] = window.bytes(codec);
+        let (buffer, size) = (self.get(window.buffer, of)?, wgpu::BufferSize::new(size));
+        Some(wgpu::BufferBinding { buffer, offset, size })
+    }
+
     /// The buffer of this identity; `None` if there is none.
-    pub fn get(&self, id: BufferId, of: StateOf) -> Option<&wgpu::Buffer> {
+    fn get(&self, id: BufferId, of: StateOf) -> Option<&wgpu::Buffer> {
         match id {
             BufferId::Caller(n) => self.caller.known.get(n)?.as_ref().map(|(buffer, _)| buffer),
             BufferId::Params(n) => self.params.get(n),

@@ -306,13 +306,7 @@ impl CommandBuilder<'_> {
         of: StateOf,
         codec: Codec,
     ) -> Result<wgpu::BufferBinding<'_>, Error> {
-        let buffer = self.inputs.buffers.get(window.buffer, of);
-        let [offset, size] = window.bytes(codec);
-        Ok(wgpu::BufferBinding {
-            buffer: buffer.ok_or_else(|| missing("a buffer"))?,
-            offset,
-            size: wgpu::BufferSize::new(size),
-        })
+        self.inputs.buffers.window(window, of, codec).ok_or_else(|| missing("a buffer"))
     }
 
     /// Room for partial sums of all blocks, and for what they add up to.

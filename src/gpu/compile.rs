@@ -45,9 +45,7 @@ impl Recorded {
         }
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
-}
 
-impl Recorded {
     /// Records a dispatch that binds nothing of an upload.
     pub fn record_alone(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);

@@ -74,10 +74,7 @@ impl Gpu {
         let kernel = self.compiler.swap(dispatch.transport, formats, average);
         let key = self.compiler.fixed(kernel)?;
         let bind = |window: Window, of: StateOf, codec: Codec| {
-            let [offset, size] = window.bytes(codec);
-            let buffer = self.buffers.get(window.buffer, of).ok_or_else(missing)?;
-            let size = wgpu::BufferSize::new(size);
-            Ok::<_, Error>(wgpu::BufferBinding { buffer, offset, size })
+            self.buffers.window(window, of, codec).ok_or_else(missing)
         };
         let mut operands = vec![
             (Resource::Table, blocks.rows(index)),

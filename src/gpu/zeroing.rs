@@ -53,14 +53,8 @@ impl Zeroing {
         for (index, dispatch) in dispatches.iter().enumerate() {
             let codec = dispatch.formats.grad;
             let key = compiler.fixed(compiler.zero(dispatch.transport, codec))?;
-            let window = dispatch.windows[1];
-            let buffer = buffers.get(window.buffer, StateOf::default());
-            let [offset, size] = window.bytes(codec);
-            let grads = wgpu::BufferBinding {
-                buffer: buffer.ok_or_else(|| Error::device("preparing a step", "no gradient"))?,
-                offset,
-                size: wgpu::BufferSize::new(size),
-            };
+            let grads = buffers.window(dispatch.windows[1], StateOf::default(), codec);
+            let grads = grads.ok_or_else(|| Error::device("preparing a step", "no gradient"))?;
             let operands = vec![(Resource::Table, blocks.rows(index)), (Resource::Grads, grads)];
             let grid = dispatch.grid(THREADS_PER_BLOCK, &compiler.limits);
             recorded.push(compiler.ready(key, &operands, Bound::Nothing, grid)?);

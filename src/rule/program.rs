@@ -76,7 +76,7 @@ impl Program {
         self.outputs.clear();
         self.scalars.clear();
         self.instructions.clear();
-        Tape(RefCell::new(std::mem::take(&mut self.instructions)))
+        self.resume()
     }
 
     /// Goes on with a recording that was ended.
